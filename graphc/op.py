@@ -1,0 +1,131 @@
+"""What an op is, and the registry of all of them. One op is one declaration, in its family's file under `graphc/ops/`.
+
+    exp = declare(
+        "exp", Kind.ELEMENTWISE, doc="exp(x).", infer=float_unary, ref=lambda attrs, x: np.exp(x),
+        scalar=lambda b, x: b.exp(x), backward=lambda node, v: [v * result(node)], samples=reals(-3, 3),
+    )
+
+Calling an op (`exp(x)`) builds a node; it is strict: operands are tensors of the right types and shapes. Broadcasting, promotion
+and Python scalars are the business of `graphc.functions`, what users call.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.errors import DTypeError, GraphcError, ShapeError
+from graphc.graph import Attrs, Node, caller_location, provenance
+from graphc.types import TensorType
+
+if TYPE_CHECKING:
+    from graphc.index import Index, Piece
+    from graphc.tensor import Tensor
+
+
+class Kind(enum.Enum):
+    SOURCE = "source"  # no operands: input, state, const, iota
+    ELEMENTWISE = "elementwise"  # operands and result of one shape; has a scalar rule
+    REDUCE = "reduce"  # attrs: axes; has a reducer
+    VIEW = "view"  # moves elements and computes nothing; has an index rule
+    CONTRACT = "contract"  # einsum of two operands
+    GATHER = "gather"
+    SCATTER = "scatter"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A valid call of an op, for the tests that run over the whole registry: operand arrays and attributes. `differentiable` is
+    false where central differences would meet a kink or an integer."""
+
+    arrays: tuple[np.ndarray, ...]
+    attrs: dict[str, Any]
+    differentiable: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Op:
+    name: str
+    kind: Kind
+    doc: str  # the formula
+    infer: Callable[[tuple[TensorType, ...], Attrs], TensorType]  # the type rule; raises ShapeError or DTypeError
+    ref: Callable[..., np.ndarray]  # ref(attrs, *arrays): the NumPy oracle
+    backward: Callable[[Node, Tensor], Sequence[Tensor | None]]  # gradients of all inputs, None where there is none
+    samples: Callable[[np.random.Generator], Iterable[Sample]]
+    scalar: Callable[..., Any] | None = None  # ELEMENTWISE: scalar(builder, *values); sees `attrs` where it takes them
+    reducer: str | None = None  # REDUCE: sum, prod, max, min, argmax, argmin
+    pieces: Callable[[Node, tuple[Index, ...]], Sequence[Piece]] | None = None  # VIEW: where an element comes from
+    # rewrites that name this op: each takes a node of it and returns a replacement or None; exact in IEEE arithmetic
+    rewrites: tuple[Callable[[Node], Node | None], ...] = ()
+    effect: bool = False  # can fail at run time (an index check), so it is never merged into another kernel
+
+    def __call__(self, *operands: Tensor, **attrs: Any) -> Tensor:
+        from graphc.tensor import Tensor
+
+        return Tensor(build(self, tuple(operand.node for operand in operands), attrs))
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+OPS: dict[str, Op] = {}
+
+_NEEDED = {Kind.ELEMENTWISE: "scalar", Kind.REDUCE: "reducer", Kind.VIEW: "pieces"}
+
+
+def declare(name: str, kind: Kind, **parts: Any) -> Op:
+    """Register an op. Fails where a part is missing, so that no op can exist without its oracle, gradient and samples."""
+    op = Op(name=name, kind=kind, **parts)
+    needed = _NEEDED.get(kind)
+    if needed is not None and getattr(op, needed) is None:
+        raise TypeError(f"op {name}: an op of kind {kind.value} needs `{needed}`")
+    if name in OPS:
+        raise TypeError(f"op {name} is declared twice")
+    if not op.doc:
+        raise TypeError(f"op {name} has no formula in `doc`")
+    OPS[name] = op
+    return op
+
+
+def build(op: Op, inputs: tuple[Node, ...], attrs: dict[str, Any]) -> Node:
+    """A checked node that knows where it was declared."""
+    context = provenance()
+    loc = caller_location() if context.loc is None else context.loc
+    try:
+        type_ = op.infer(tuple(node.type for node in inputs), attrs)
+    except GraphcError as error:
+        raise explain(error, op.name, inputs, loc, context.scope) from None
+    return Node(op, inputs, attrs, type_, loc, context.scope, context.origins)
+
+
+def derive(node: Node, op: Op, inputs: tuple[Node, ...], **attrs: Any) -> Node:
+    """A node that stands where `node` stood (same provenance), for rewrites and passes."""
+    type_ = op.infer(tuple(operand.type for operand in inputs), attrs)
+    return Node(op, inputs, attrs, type_, node.loc, node.scope, node.origins)
+
+
+def explain(error: GraphcError, name: str, inputs: Sequence[Node], loc: str, scope: str) -> GraphcError:
+    """The error with the operation, its operands' types and its declaration below the message."""
+    labels = [node.attrs["name"] if node.op.name == "input" else f"%{i}" for i, node in enumerate(inputs)]
+    operands = "   ".join(f"{label}: {node.type}" for label, node in zip(labels, inputs, strict=True))
+    where = f"\n  declared at {loc}" + (f" (module {scope})" if scope else "") if loc else ""
+    message = f"{name}: {error}\n  {name} {' '.join(labels)}     {operands}{where}"
+    return type(error)(message) if isinstance(error, (ShapeError, DTypeError)) else type(error)(message)
+
+
+def operands(node: Node) -> tuple[Tensor, ...]:
+    """The inputs of a node as tensors, for backward functions."""
+    from graphc.tensor import Tensor
+
+    return tuple(Tensor(operand) for operand in node.inputs)
+
+
+def result(node: Node) -> Tensor:
+    """A node's own value as a tensor, for backward functions."""
+    from graphc.tensor import Tensor
+
+    return Tensor(node)
