@@ -9,8 +9,8 @@
     }
     blob c0 = f32[100] "zczMPQ..."
 
-Sources stand in the header; a line without `=` gives one's provenance. After `@` come location and module path, then the origins:
-`B[tanh, %3](v)` is the backward function of tanh at %3, `B[tanh](v)` the same where that node is not printed above.
+Inputs and states stand in the header; lines without `=` at the top of the body give their provenance. After `@` come location and
+module path, then the origins: `B[tanh, %3](v)` is the backward function of tanh at %3, `B[tanh](v)` where that node is not printed above.
 
 Values of attributes: 1, 1.0, true, none, "text", (1, 2), f32 (an element type), f32[1.0, 2.0] (an array of more than 64 elements
 is a blob: row-major little-endian bytes in base64), and <name>, a Python function, which cannot be read back. Names that are not
@@ -49,14 +49,15 @@ def print_graph(graph: Graph, *, provenance: bool = True) -> str:
     blobs: list[np.ndarray] = []
     lines = [VERSION_LINE, _header(graph, names)]
     printed: Names = {}
-    for node in graph.nodes:
-        if is_source(node):
-            where = format_provenance(node, printed) if provenance else ""
-            if where:
-                lines.append(_columns(f"  {names[node]}", where, 40))
-        else:
-            lines.append(format_node(node, names, printed, blobs, provenance))
+    for node in (*_header_inputs(graph), *_header_states(graph)):
+        where = format_provenance(node, printed) if provenance else ""
+        if where:
+            lines.append(_columns(f"  {names[node]}", where, 40))
         printed[node] = names[node]
+    for node in graph.nodes:
+        if not is_source(node):
+            lines.append(format_node(node, names, printed, blobs, provenance))
+            printed[node] = names[node]
     lines += [_return_line(graph, names), "}"]
     lines += [_blob_line(number, array) for number, array in enumerate(blobs)]
     return "\n".join(lines) + "\n"
@@ -125,7 +126,7 @@ def format_origin(origin: Origin, printed: Mapping[Node, str]) -> str:
 def format_value(value: Any, blobs: list[np.ndarray]) -> str:
     """An attribute's value."""
     if isinstance(value, np.generic):
-        value = value.item()
+        value = np.asarray(value)
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -160,18 +161,25 @@ def _header_inputs(graph: Graph) -> Iterable[Node]:
     return dict.fromkeys(graph.inputs + tuple(node for node in graph.nodes if node.op.name == "input"))
 
 
+def _header_states(graph: Graph) -> Iterable[Node]:
+    """The first node of each state tensor."""
+    first: dict[int, Node] = {}
+    for node in graph.states:
+        first.setdefault(id(node.attrs.get("state")), node)
+    return first.values()
+
+
 def _header(graph: Graph, names: Names) -> str:
     inputs = [f"{names[node]}: {node.type}" for node in _header_inputs(graph)]
-    states = list(dict.fromkeys(f"{names[node]}: {node.type}" for node in graph.states))
-    groups = [f"graph {quote_name(graph.name)}(", inputs, ") state(", states, ") {"] if states else [
-        f"graph {quote_name(graph.name)}(", inputs, ") {"
-    ]
-    line = "".join(part if isinstance(part, str) else ", ".join(part) for part in groups)
-    if len(line) <= HEADER_WIDTH:
-        return line
-    return "".join(
-        part if isinstance(part, str) else "".join(f"\n    {one}," for one in part)[:-1] + ("\n" if part else "") for part in groups
-    )
+    states = [f"{names[node]}: {node.type}" for node in _header_states(graph)]
+    width = sum(len(declaration) + 2 for declaration in inputs + states)
+    joined = [_declarations(group, width > HEADER_WIDTH) for group in (inputs, states)]
+    return f"graph {quote_name(graph.name)}({joined[0]})" + (f" state({joined[1]})" if states else "") + " {"
+
+
+def _declarations(group: list[str], broken: bool) -> str:
+    """On one line, or on a line each."""
+    return ",".join(f"\n    {one}" for one in group) + "\n  " if broken and group else ", ".join(group)
 
 
 def _return_line(graph: Graph, names: Names) -> str:
@@ -208,7 +216,7 @@ def _element(value: Any) -> str:
         return str(int(value))
     short = str(value)
     # The shortest text of an f32 is read as an f64 and rounded once more; keep it only where that is exact.
-    return short if value.dtype.type(float(short)) == value or value != value else repr(float(value))
+    return short if value.dtype.type(float(short)) == value or np.isnan(value) else repr(float(value))
 
 
 def _has_odd_nan(array: np.ndarray) -> bool:
