@@ -2,7 +2,7 @@
 
     graphc-text 1
     graph train(x: f32[32,64], y: i32[32]) state(w: f32[10,64], b: f32[10]) {
-      w                                      @ examples/digits.py:9 fc1
+      w                                                    @ examples/digits.py:9 fc1
       %0 = contract x w {spec="ik,jk->ij"}   : f32[32,10]   @ examples/digits.py:14 fc1
       %7 = mul %5 %6                         : f32[32,10]   @ examples/digits.py:15 act  B[tanh, %3](v)
       return %9    update w <- %12, b <- %13
@@ -33,6 +33,8 @@ from graphc.types import SHORT_NAMES, TensorType
 VERSION_LINE = "graphc-text 1"
 INLINE_ELEMENTS = 64
 HEADER_WIDTH = 120
+TYPE_COLUMN = 48
+PROVENANCE_COLUMN = 64
 
 # Words that would be mistaken for syntax where a name is expected.
 RESERVED = frozenset({"return", "update", "blob"})
@@ -52,7 +54,7 @@ def print_graph(graph: Graph, *, provenance: bool = True) -> str:
     for node in (*_header_inputs(graph), *_header_states(graph)):
         where = format_provenance(node, printed) if provenance else ""
         if where:
-            lines.append(_columns(f"  {names[node]}", where, 40))
+            lines.append(_columns(f"  {names[node]}", where, PROVENANCE_COLUMN))
         printed[node] = names[node]
     for node in graph.nodes:
         if not is_source(node):
@@ -94,9 +96,9 @@ def format_node(node: Node, names: Names, printed: Mapping[Node, str], blobs: li
     operands = "".join(f" {names[operand]}" for operand in node.inputs)
     attrs = ", ".join(f"{quote_name(key)}={format_value(node.attrs[key], blobs)}" for key in sorted(node.attrs))
     line = f"  {names[node]} = {quote_name(node.op.name)}{operands}" + (f" {{{attrs}}}" if attrs else "")
-    line = _columns(line, f": {node.type}", 40)
+    line = _columns(line, f": {node.type}", TYPE_COLUMN)
     where = format_provenance(node, printed) if provenance else ""
-    return _columns(line, where, 56) if where else line
+    return _columns(line, where, PROVENANCE_COLUMN) if where else line
 
 
 def format_line(graph: Graph, node: Node) -> str:

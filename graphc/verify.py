@@ -1,0 +1,108 @@
+"""What holds of every Graph, between all passes. `verify_graph` checks:
+
+ 1. every node's op is the registered op of that name
+ 2. the type of every node is what the op's type rule derives from its operands' types and its attributes
+ 3. attributes are values that have a text: numbers, strings, none, element types, arrays, tuples of these, functions, a state
+ 4. `inputs` are input nodes, each once, with distinct names, and no other input node is read
+ 5. a state tensor has one node, so that all its readers and its update mean the same value
+ 6. updates go to states, each at most once, with a value of the state's own type
+ 7. with `before`: every check (an op with an effect) of the graph before a pass is still there after it
+
+Operands stand before their readers by construction: nodes are frozen, and `Graph.nodes` is a topological order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import GraphcError, VerifyError
+from graphc.graph import Graph, Node
+from graphc.op import OPS
+from graphc.text import format_line, format_value
+
+# What a type rule raises, beside our own errors, when operands are too few or attributes are missing or of the wrong kind.
+_RULE_BROKE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+
+
+def verify_graph(graph: Graph, before: Graph | None = None) -> None:
+    """Raises VerifyError, with the line of the node at fault, where an invariant of the list above is broken."""
+    _verify_inputs(graph)
+    for node in graph.nodes:
+        _verify_node(graph, node)
+    _verify_states(graph)
+    if before is not None:
+        _verify_checks_kept(before, graph)
+
+
+def _fail(graph: Graph, node: Node, message: str) -> VerifyError:
+    return VerifyError(f"{message}\n{format_line(graph, node)}")
+
+
+def _verify_inputs(graph: Graph) -> None:
+    by_name: dict[str, Node] = {}
+    for node in graph.inputs:
+        if node.op.name != "input":
+            raise _fail(graph, node, f"the graph lists a node of op {node.op.name} as an input")
+        name = node.attrs.get("name")
+        if not isinstance(name, str):
+            raise _fail(graph, node, f"an input's name is a string, not {name!r}")
+        if name in by_name:
+            raise _fail(graph, node, f"input {name!r} is listed twice" if by_name[name] is node else f"two inputs are named {name!r}")
+        by_name[name] = node
+    for node in graph.nodes:
+        if node.op.name == "input" and by_name.get(node.attrs.get("name", "")) is not node:
+            raise _fail(graph, node, f"input {node.attrs.get('name')!r} is read but not among the graph's inputs")
+
+
+def _verify_node(graph: Graph, node: Node) -> None:
+    name = node.op.name
+    if OPS.get(name) is not node.op:
+        raise _fail(graph, node, f"{name} is not a registered op")
+    for key, value in node.attrs.items():
+        if not _has_text(value) and not (name == "state" and key == "state"):
+            raise _fail(graph, node, f"{name}: attribute {key} has no text: {type(value).__name__}")
+    try:
+        type_ = node.op.infer(tuple(operand.type for operand in node.inputs), node.attrs)
+    except GraphcError as error:
+        raise _fail(graph, node, f"{name}: {error}") from None
+    except _RULE_BROKE as error:
+        raise _fail(graph, node, f"{name}: the type rule fails, {type(error).__name__}: {error}") from None
+    if type_ != node.type:
+        raise _fail(graph, node, f"{name}: the type rule gives {type_}, the node has {node.type}")
+
+
+def _has_text(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_has_text, value))
+    return value is None or isinstance(value, (bool, int, float, str, np.dtype, np.generic, np.ndarray, Callable))  # type: ignore[arg-type]
+
+
+def _verify_states(graph: Graph) -> None:
+    node_of: dict[int, Node] = {}
+    for node in graph.states:
+        if node_of.setdefault(id(node.attrs["state"]), node) is not node:
+            raise _fail(graph, node, "a state has two nodes")
+    updated: set[Node] = set()
+    for state, value in graph.updates:
+        if state.op.name != "state":
+            raise _fail(graph, state, "an update goes to a node that is not a state")
+        if state in updated:
+            raise _fail(graph, state, "a state is updated twice")
+        if value.type != state.type:
+            raise _fail(graph, value, f"a state of type {state.type} is updated with a value of type {value.type}")
+        updated.add(state)
+
+
+def _verify_checks_kept(before: Graph, after: Graph) -> None:
+    kept = {_check_key(node) for node in after.nodes if node.op.effect}
+    for node in before.nodes:
+        if node.op.effect and _check_key(node) not in kept:
+            raise _fail(before, node, "a check is lost")
+
+
+def _check_key(node: Node) -> tuple[str, ...]:
+    """A check without its operand, which passes may rewrite; equal checks may be merged."""
+    return (node.op.name, *(f"{key}={format_value(node.attrs[key], [])}" for key in sorted(node.attrs)))
