@@ -62,6 +62,7 @@ class Function:
         self.name = name
         self.result = result
         self.attributes = attributes
+        self.linkage = ""  # "internal" for what only this module calls
         self.params = list(params)
         self.lines: list[str] = []
         self.block = "entry"  # label of the block being written
@@ -135,7 +136,8 @@ class Function:
 
     def __str__(self) -> str:
         params = ", ".join(f"{type_} %{name}" for type_, name in self.params)
-        return f"define {self.result} @{self.name}({params}) {self.attributes} {{\nentry:\n" + "\n".join(self.lines) + "\n}\n"
+        head = f"define {self.linkage} {self.result} @{self.name}({params}) {self.attributes} {{\nentry:\n"
+        return head + "\n".join(self.lines) + "\n}\n"
 
 
 def float_literal(value: float, bits: int) -> str:

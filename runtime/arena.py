@@ -1,0 +1,49 @@
+"""The memory of one call: the frame that the entry reads, and behind it the arena and the workers' scratch.
+
+    frame:  8 fields (see below) | error code, value | external pointers: inputs, states, consts, outputs
+
+An executable keeps its frames in a free list, one for each call that ever ran at the same time, so a call allocates
+nothing but its outputs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+
+from graphc.runtime.pointer import address
+
+# Fields of the frame, as graphc/codegen/entry.py reads them.
+TABLE, ARENA, PARALLEL, POOL, SCRATCH, SCRATCH_STRIDE, ERRORS, WORKERS = range(8)
+ERROR_CODE, ERROR_VALUE, FIRST_EXTERNAL = 8, 9, 10
+
+_HUGE_PAGE = 2 * 1024 * 1024
+
+
+def aligned_block(size: int) -> np.ndarray:
+    """`size` uninitialised bytes, 64-byte aligned; from huge pages on where that is worth it."""
+    alignment = _HUGE_PAGE if size >= 2 * _HUGE_PAGE else 64
+    block = np.empty(size + alignment, np.uint8)
+    start = -address(block) % alignment
+    return block[start : start + size]
+
+
+class Frame:
+    __slots__ = ("address", "fields", "_memory")
+
+    def __init__(self, externals: int, arena_bytes: int, worker_scratch: int, workers: int, parallel: int, pool: int):
+        self.fields = (ctypes.c_int64 * (FIRST_EXTERNAL + externals))()
+        self.address = ctypes.addressof(self.fields)
+        # Padded, so that workers share no cache line and do not all start on the same cache set.
+        stride = (worker_scratch + 63) // 64 * 64 + 128 if worker_scratch else 0
+        arena, scratch = aligned_block(arena_bytes), aligned_block(stride * workers)
+        self._memory = (arena, scratch)
+        self.fields[TABLE] = self.address + 8 * FIRST_EXTERNAL
+        self.fields[ARENA] = address(arena)
+        self.fields[PARALLEL] = parallel
+        self.fields[POOL] = pool
+        self.fields[SCRATCH] = address(scratch)
+        self.fields[SCRATCH_STRIDE] = stride
+        self.fields[ERRORS] = self.address + 8 * ERROR_CODE
+        self.fields[WORKERS] = workers
