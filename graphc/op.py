@@ -11,14 +11,15 @@ and Python scalars are the business of `graphc.functions`, what users call.
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import DTypeError, GraphcError, ShapeError
+from graphc.errors import DTypeError, GraphcError, InputError, ShapeError
 from graphc.graph import Attrs, Node, caller_location, provenance
 from graphc.types import TensorType
 
@@ -110,11 +111,30 @@ def derive(node: Node, op: Op, inputs: tuple[Node, ...], **attrs: Any) -> Node:
 
 def explain(error: GraphcError, name: str, inputs: Sequence[Node], loc: str, scope: str) -> GraphcError:
     """The error with the operation, its operands' types and its declaration below the message."""
-    labels = [node.attrs["name"] if node.op.name == "input" else f"%{i}" for i, node in enumerate(inputs)]
-    operands = "   ".join(f"{label}: {node.type}" for label, node in zip(labels, inputs, strict=True))
+    if "\n" in str(error):  # already explained, by an operation inside this one
+        return error
+    labels = [label_of(node) or f"%{i}" for i, node in enumerate(inputs)]
+    typed = "   ".join(f"{label}: {node.type}" for label, node in zip(labels, inputs, strict=True))
     where = f"\n  declared at {loc}" + (f" (module {scope})" if scope else "") if loc else ""
-    message = f"{name}: {error}\n  {name} {' '.join(labels)}     {operands}{where}"
-    return type(error)(message) if isinstance(error, (ShapeError, DTypeError)) else type(error)(message)
+    return type(error)(f"{name}: {error}\n  {name} {' '.join(labels)}     {typed}{where}")
+
+
+def label_of(node: Node) -> str | None:
+    """The user's name for an input or a state."""
+    if node.op.name == "input":
+        return node.attrs["name"]
+    return node.attrs["state"].name if node.op.name == "state" else None
+
+
+@contextlib.contextmanager
+def rule(name: str, *tensors: Tensor) -> Iterator[None]:
+    """Errors raised inside are told as errors of the operation `name` on `tensors`."""
+    try:
+        yield
+    except (ShapeError, DTypeError, InputError) as error:
+        context = provenance()
+        loc = caller_location() if context.loc is None else context.loc
+        raise explain(error, name, [tensor.node for tensor in tensors], loc, context.scope) from None
 
 
 def operands(node: Node) -> tuple[Tensor, ...]:

@@ -1,0 +1,16 @@
+"""graphc: a symbolic graph compiler for training neural networks on CPUs."""
+
+import graphc.tensor  # noqa: I001 - first: tensors and functions need each other
+from graphc.autodiff import custom_vjp, grad, jvp, vjp
+from graphc.errors import DTypeError, GraphcError, InputError, ParseError, ShapeError, VerifyError
+from graphc.functions import *  # noqa: F403
+from graphc.functions import __all__ as _functions
+from graphc.tensor import State, Tensor, constant, input, state
+from graphc.types import bool_, float32, float64, int32, int64
+
+__version__ = "0.1.0"
+
+__all__ = [
+    *_functions, "DTypeError", "GraphcError", "InputError", "ParseError", "ShapeError", "State", "Tensor", "VerifyError", "bool_", "constant",
+    "custom_vjp", "float32", "float64", "grad", "input", "int32", "int64", "jvp", "state", "vjp",
+]  # fmt: skip

@@ -1,0 +1,140 @@
+"""Reverse-mode differentiation: one loop that walks a graph backwards and builds ordinary nodes.
+
+For a node y = g(x1, ..., xn) with gradient v of some scalar with respect to y, the op's backward function builds B[g, xi](v), the gradient
+with respect to each operand. Where a value is used more than once its gradients add up, in the order in which the loop meets the
+users, so the result is deterministic. The new nodes remember the forward node they came from. Since they are ordinary nodes,
+gradients of gradients come free; forward mode (`jvp`) is reverse mode twice, because B is linear in v.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import graphc.functions as fn
+from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.graph import Node, Origin, building, topological
+from graphc.op import rule
+from graphc.ops import math as mathematics
+from graphc.tensor import Tensor
+from graphc.types import is_float
+
+
+def _listed(what: str, tensors: Any) -> list[Tensor]:
+    many = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    for tensor in many:
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"{what}: expected tensors, got {type(tensor).__name__}")
+    return many
+
+
+def _like(structure: Any, gradients: list[Tensor]) -> Any:
+    return gradients[0] if isinstance(structure, Tensor) else gradients
+
+
+def grad(loss: Tensor, wrt: Any) -> Any:
+    """The gradient of a scalar `loss` with respect to a tensor or each of a list of tensors, in the same structure.
+
+    `wrt` may be inputs, states or any computed tensors. One that the loss does not depend on gets zeros. Raises ShapeError where
+    the loss is not a scalar, DTypeError where it or one of `wrt` is not of a float type.
+    """
+    _listed("grad", loss)
+    with rule("grad", loss):
+        if loss.shape != ():
+            raise ShapeError(f"the loss must be a scalar, got {loss.type}; reduce it first, with .sum() or .mean()")
+    return vjp(loss, wrt, fn.ones_like(loss) if is_float(loss.dtype) else None)
+
+
+def vjp(outputs: Any, inputs: Any, cotangents: Any = None) -> Any:
+    """Vector-Jacobian product: the sum over outputs y of B[y, x](v) for each input x, v being the output's cotangent (ones where
+    `cotangents` is None). Structured as `inputs`: a tensor or a list."""
+    ys, xs = _listed("vjp", outputs), _listed("vjp", inputs)
+    for tensor in (*ys, *xs):
+        with rule("vjp", tensor):
+            if not is_float(tensor.dtype):
+                raise DTypeError(f"only float tensors have gradients, got {tensor.type}")
+    vs = [fn.ones_like(y) for y in ys] if cotangents is None else _cotangents("vjp", cotangents, ys)
+    return _like(inputs, _reverse(ys, xs, vs))
+
+
+def _cotangents(name: str, values: Any, like: Sequence[Tensor]) -> list[Tensor]:
+    many = list(values) if isinstance(values, (list, tuple)) else [values]
+    if len(many) != len(like):
+        raise InputError(f"{name}: {len(many)} cotangents or tangents for {len(like)} tensors")
+    vs = []
+    for value, tensor in zip(many, like, strict=True):
+        v = fn.astype(fn.as_tensor(value), tensor.dtype)
+        with rule(name, tensor, v):
+            if v.shape != tensor.shape:
+                raise ShapeError(f"a cotangent or tangent has the shape of its tensor, {tensor.shape}, got {v.shape}")
+        vs.append(v)
+    return vs
+
+
+def _reverse(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) -> list[Tensor]:
+    order = topological(y.node for y in ys)
+    wanted = {x.node for x in xs}
+    depends: set[Node] = set()  # nodes whose value depends on one of xs
+    for node in order:
+        if node in wanted or any(operand in depends for operand in node.inputs):
+            depends.add(node)
+    gradient: dict[Node, Tensor] = {}
+
+    def add(node: Node, v: Tensor) -> None:
+        gradient[node] = gradient[node] + v if node in gradient else v
+
+    for y, v in zip(ys, vs, strict=True):
+        if y.node in depends:
+            add(y.node, v)
+    for node in reversed(order):
+        if node not in gradient or node not in depends or not any(operand in depends for operand in node.inputs):
+            continue
+        with building(loc=node.loc, scope=node.scope, origins=(Origin(node.op.name, node),)):
+            for operand, v in zip(node.inputs, node.op.backward(node, gradient[node]), strict=True):
+                if v is not None and operand in depends and is_float(operand.type.dtype):
+                    add(operand, v)
+            if node not in wanted:
+                del gradient[node]
+    return [gradient[x.node] if x.node in gradient else fn.zeros_like(x) for x in xs]
+
+
+def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:
+    """Jacobian-vector product: the derivative of each output along `tangents` of the inputs. Structured as `outputs`.
+
+    B[y, x](u) is linear in u, so its own gradient with respect to u, fed the tangents, is the forward derivative.
+    """
+    ys, xs = _listed("jvp", outputs), _listed("jvp", inputs)
+    ts = _cotangents("jvp", tangents, xs)
+    # each u is a node of its own; its value never matters
+    us = [fn.stop_gradient(fn.zeros_like(y)) for y in ys]
+    pulled = vjp(ys, xs, us)
+    return _like(outputs, _reverse(pulled, us, ts))
+
+
+def custom_vjp(f: Callable[..., Tensor], backward: Callable[..., Any]) -> Callable[..., Tensor]:
+    """`f` with a derivative stated by the user.
+
+    `f(*inputs)` returns a tensor; `backward(v, *inputs)` returns the gradients of all inputs (a tensor where there is one input, else a
+    sequence; None for no gradient), built from tensors, so that it can be differentiated in turn.
+    """
+
+    def call(*inputs: Any) -> Tensor:
+        xs = [fn.as_tensor(x) for x in inputs]
+        y = f(*xs)
+        if not isinstance(y, Tensor):
+            raise InputError(f"custom_vjp: the function must return a tensor, got {type(y).__name__}")
+
+        def checked(operands: Sequence[Tensor], v: Tensor) -> list[Tensor | None]:
+            result = backward(v, *operands)
+            many = [result] if isinstance(result, Tensor) or result is None else list(result)
+            if len(many) != len(operands):
+                raise InputError(f"custom_vjp: backward returned {len(many)} gradients for {len(operands)} inputs")
+            for x, g in zip(operands, many, strict=True):
+                if g is not None and (g.shape != x.shape or g.dtype != x.dtype):
+                    raise ShapeError(f"custom_vjp: backward returned {g.type} for an input of type {x.type}")
+            return many
+
+        checked.__name__ = getattr(backward, "__name__", "backward")
+        return mathematics.custom_vjp(y, *xs, backward=checked)
+
+    return call

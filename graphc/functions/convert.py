@@ -1,0 +1,69 @@
+"""From what users write to what ops accept: tensors of one dtype and one shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.op import rule
+from graphc.tensor import Tensor, as_array, constant
+from graphc.types import DEFAULT_FLOAT, broadcast_shapes, is_float, promote, weak_dtype
+
+
+def as_tensor(value: Any, dtype: Any = None) -> Tensor:
+    """A tensor as it is (cast if `dtype` is given), anything else as a constant."""
+    if isinstance(value, Tensor):
+        return value if dtype is None or value.dtype == np.dtype(dtype) else _cast(value, np.dtype(dtype))
+    return constant(value, dtype)
+
+
+def _cast(x: Tensor, dtype: np.dtype) -> Tensor:
+    from graphc.ops import arithmetic
+
+    return x if x.dtype == dtype else arithmetic.cast(x, dtype=dtype)
+
+
+def cast(x: Tensor, dtype: np.dtype) -> Tensor:
+    """`x` as `dtype`; `x` itself where it is already."""
+    return _cast(x, dtype)
+
+
+def promoted(name: str, *values: Any, floating: bool = False) -> list[Tensor]:
+    """All operands in their common dtype. Scalars and arrays adopt the tensors' dtype within its kind. With `floating`, integers and
+    bools become the default float."""
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    with rule(name, *tensors):
+        dtype = None
+        for tensor in tensors:
+            dtype = tensor.dtype if dtype is None else promote(dtype, tensor.dtype)
+        arrays = {i: as_array(value, None, name) for i, value in enumerate(values) if not isinstance(value, Tensor)}
+        # scalars and arrays in turn may only raise the kind
+        for array in arrays.values():
+            dtype = array.dtype if dtype is None else promote(dtype, weak_dtype(array.dtype.kind, dtype))
+        if dtype is None:
+            raise TypeError(f"{name} needs an operand")
+        if floating and not is_float(dtype):
+            dtype = DEFAULT_FLOAT
+        return [_cast(value, dtype) if isinstance(value, Tensor) else constant(_adopt(arrays[i], dtype), dtype) for i, value in enumerate(values)]
+
+
+def _adopt(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return array.astype(dtype) if is_float(dtype) else array
+
+
+def broadcasted(name: str, *tensors: Tensor) -> list[Tensor]:
+    """All operands repeated to their common shape."""
+    if all(tensor.shape == tensors[0].shape for tensor in tensors[1:]):
+        return list(tensors)
+    from graphc.ops import view
+
+    with rule(name, *tensors):
+        shape = broadcast_shapes(*(tensor.shape for tensor in tensors))
+    return [tensor if tensor.shape == shape else view.broadcast(tensor, shape=shape) for tensor in tensors]
+
+
+def matched(name: str, *values: Any, floating: bool = False) -> list[Tensor]:
+    """Promoted and broadcast operands."""
+    return broadcasted(name, *promoted(name, *values, floating=floating))

@@ -1,0 +1,181 @@
+"""Indexing: NumPy's basic indices (integers, slices, None, ...) and integer tensors on one axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import graphc.functions.elementwise as ew
+import graphc.functions.shaping as shaping
+from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.functions.convert import as_tensor
+from graphc.op import rule
+from graphc.ops import index as ops
+from graphc.ops import math as mathematics
+from graphc.ops import view
+from graphc.tensor import Tensor, constant
+from graphc.types import is_integer, normalize_axis
+
+
+def getitem(x: Tensor, key: Any) -> Tensor:
+    """x[key]. Integers, slices with any step, None and ... as NumPy; one integer tensor or array, which takes its axis' place."""
+    keys = list(key) if isinstance(key, tuple) else [key]
+    with rule("getitem", x):
+        entries = _expand(x, keys)
+        start, size, step, flips, shape, advanced = [], [], [], [], [], []
+        axis = 0
+        for entry in entries:
+            if entry is None:
+                shape.append(1)
+                continue
+            n = x.shape[axis]
+            if isinstance(entry, slice):
+                low, _, stride = _indices(entry, n)
+                count = len(range(*_indices(entry, n)))
+                if stride < 0:
+                    flips.append(axis)
+                    low = low + (count - 1) * stride if count else 0
+                start.append(low if count else 0)
+                step.append(abs(stride))
+                size.append(count)
+                shape.append(count)
+            elif isinstance(entry, (Tensor, np.ndarray)):
+                advanced.append((len(shape), entry))
+                start.append(0)
+                step.append(1)
+                size.append(n)
+                shape.append(n)
+            else:
+                if not -n <= entry < n:
+                    raise ShapeError(f"index {entry} is out of range for axis {axis} of size {n}")
+                start.append(int(entry) % n)
+                step.append(1)
+                size.append(1)
+            axis += 1
+        if len(advanced) > 1:
+            raise ShapeError("at most one axis may be indexed by a tensor; combine the positions into one index of a reshaped tensor")
+    if tuple(size) != x.shape:
+        x = view.slice_(x, start=tuple(start), size=tuple(size), step=tuple(step))
+    if flips:
+        x = view.flip(x, axes=tuple(flips))
+    x = shaping.reshape(x, tuple(shape))
+    for at, positions in advanced:
+        x = take(x, positions, axis=at)
+    return x
+
+
+def _indices(entry: slice, n: int) -> tuple[int, int, int]:
+    try:
+        return entry.indices(n)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"slice {entry}: {error}") from None
+
+
+def _expand(x: Tensor, keys: list[Any]) -> list[Any]:
+    """The keys with `...` spelled out and trailing axes added, each checked for its type."""
+    used = 0
+    for i, key in enumerate(keys):
+        if isinstance(key, list):
+            key = keys[i] = np.asarray(key)
+        if isinstance(key, (bool, np.bool_)) or getattr(getattr(key, "dtype", None), "kind", "i") == "b":
+            raise DTypeError("a boolean index would give a shape that depends on values; use graphc.where")
+        if isinstance(key, np.ndarray) and key.ndim == 0 and key.dtype.kind in "iu":
+            key = keys[i] = int(key)
+        if isinstance(key, (Tensor, np.ndarray)):
+            if key.dtype.kind not in "iu":
+                raise DTypeError(f"an index must be integer, got {key.dtype}")
+        elif not (key is None or key is Ellipsis or isinstance(key, (int, np.integer, slice))):
+            raise DTypeError(f"an index is an integer, a slice, None, ... or an integer tensor, not {type(key).__name__}")
+        used += key is not None and key is not Ellipsis
+    if sum(key is Ellipsis for key in keys) > 1:
+        raise ShapeError("an index can have only one ...")
+    if used > x.ndim:
+        raise ShapeError(f"{used} indices for a tensor of rank {x.ndim}")
+    rest = [slice(None)] * (x.ndim - used)
+    at = next((i for i, key in enumerate(keys) if key is Ellipsis), None)
+    return [*keys, *rest] if at is None else [*keys[:at], *rest, *keys[at + 1 :]]
+
+
+def checked_index(index: Tensor, low: int, high: int, what: str, ignore: int | None = None) -> Tensor:
+    """The index, guarded: a call fails unless every element is `ignore` or in [low, high)."""
+    message = f"{what}: index {{value}} is out of range, expected {low} <= index < {high}"
+    return mathematics.check_index(index, low=low, high=high, ignore=ignore, message=message)
+
+
+def _integer(index: Any, name: str, *tensors: Tensor) -> Tensor:
+    index = as_tensor(index)
+    with rule(name, *tensors, index):
+        if not is_integer(index.dtype):
+            raise DTypeError(f"an index must be integer, got {index.type}")
+    return index
+
+
+def _wrapped(index: Tensor, size: int, name: str) -> Tensor:
+    """Negative indices count from the end; others out of range fail the call, or here where they are constants."""
+    if index.node.op.name == "const":
+        value = index.node.attrs["value"]
+        if value.size and (value.min() < -size or value.max() >= size):
+            wrong = value[(value < -size) | (value >= size)].reshape(-1)[0]
+            raise ShapeError(f"index {wrong} is out of range for an axis of size {size}")
+        return constant(np.where(value < 0, value + size, value), value.dtype)
+    index = checked_index(index, -size, size, name)
+    return ew.where(index < 0, index + size, index)
+
+
+def take(x: Any, index: Any, axis: int | None = None) -> Tensor:
+    """Elements of x at integer positions of an axis (of the flattened tensor where `axis` is None); negative ones count from the
+    end; out of range fails the call."""
+    x = as_tensor(x)
+    index = _integer(index, "take", x)
+    if axis is None:
+        x, axis = shaping.reshape(x, (-1,)), 0
+    with rule("take", x, index):
+        axis = normalize_axis(axis, x.ndim)
+        index = _wrapped(index, x.shape[axis], "take")
+    return ops.gather(x, index, axis=axis)
+
+
+def take_along_axis(x: Any, index: Any, axis: int = -1) -> Tensor:
+    """One element of x per element of `index`, which agrees with x in rank and broadcasts on all other axes, as NumPy's."""
+    x = as_tensor(x)
+    index = _integer(index, "take_along_axis", x)
+    with rule("take_along_axis", x, index):
+        axis = normalize_axis(axis, x.ndim)
+        if index.ndim != x.ndim:
+            raise ShapeError(f"index of rank {index.ndim} for a tensor of rank {x.ndim}")
+        lead = [i for i in range(x.ndim) if i != axis]
+        shape = [max(x.shape[i], index.shape[i]) if 0 not in (x.shape[i], index.shape[i]) else 0 for i in range(x.ndim)]
+        if any(t.shape[i] not in (1, shape[i]) for t in (x, index) for i in lead):
+            raise ShapeError(f"{index.type} does not broadcast with {x.type} outside axis {axis}")
+        index = _wrapped(index, x.shape[axis], "take_along_axis")
+    n = x.shape[axis]
+    x = shaping.broadcast_to(x, tuple(n if i == axis else shape[i] for i in range(x.ndim)))
+    index = shaping.broadcast_to(index, tuple(index.shape[axis] if i == axis else shape[i] for i in range(x.ndim)))
+    # positions in the flattened tensor: the place on the axis plus where each line starts
+    flat = index.astype("int64") * int(np.prod(x.shape[axis + 1 :], dtype=np.int64))
+    for i in lead:
+        stride = int(np.prod(x.shape[i + 1 :], dtype=np.int64))
+        place = tuple(-1 if j == i else 1 for j in range(x.ndim))
+        flat = flat + shaping.reshape(shaping.arange(shape[i], dtype="int64") * stride, place)
+    return ops.gather(shaping.reshape(x, (-1,)), flat, axis=0)
+
+
+def scatter_add(index: Any, updates: Any, size: int, axis: int = 0) -> Tensor:
+    """Zeros of `size` along `axis` with `updates` added at integer positions, in ascending order of source; out of range fails the call."""
+    updates = as_tensor(updates)
+    index = _integer(index, "scatter_add", updates)
+    with rule("scatter_add", index, updates):
+        axis = normalize_axis(axis, updates.ndim)
+        if size < 0:
+            raise InputError(f"size must not be negative: {size}")
+        index = _wrapped(index, size, "scatter_add")
+    return ops.scatter_add(index, updates, axis=axis, size=int(size))
+
+
+def one_hot(index: Any, size: int, dtype: Any = "float32") -> Tensor:
+    """1 at the position that each integer names along a new last axis, 0 elsewhere; a row of zeros for one out of range."""
+    index = _integer(index, "one_hot")
+    return (shaping.expand_dims(index, index.ndim) == shaping.arange(size, dtype=index.dtype)).astype(dtype)
+
+

@@ -1,0 +1,119 @@
+"""Reductions: `axis` is None (all axes), an integer or a tuple; `keepdims` leaves size-1 axes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import graphc.functions.elementwise as ew
+import graphc.functions.shaping as shaping
+from graphc.errors import ShapeError
+from graphc.functions.convert import as_tensor, cast, promoted
+from graphc.op import Op, rule
+from graphc.ops import reduce
+from graphc.tensor import Tensor
+from graphc.types import bool_, int64, is_float, normalize_axes
+
+
+def _reduce(op: Op, x: Tensor, axis: Any, keepdims: bool, name: str) -> Tensor:
+    with rule(name, x):
+        axes = normalize_axes(axis, x.ndim)
+    reduced = op(x, axes=axes)
+    if keepdims:
+        return shaping.reshape(reduced, tuple(1 if i in axes else size for i, size in enumerate(x.shape)))
+    return reduced
+
+
+def _accumulable(x: Tensor) -> Tensor:
+    return x if is_float(x.dtype) else cast(x, int64)
+
+
+def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Sum; integers and bools are summed as int64."""
+    return _reduce(reduce.sum_, _accumulable(as_tensor(x)), axis, keepdims, "sum")
+
+
+def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Product; integers and bools as int64."""
+    return _reduce(reduce.prod, _accumulable(as_tensor(x)), axis, keepdims, "prod")
+
+
+def _count(x: Tensor, axis: Any) -> int:
+    return math.prod(x.shape[i] for i in normalize_axes(axis, x.ndim))
+
+
+def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Arithmetic mean, in floating point; NaN of nothing."""
+    (x,) = promoted("mean", x, floating=True)
+    total = sum(x, axis, keepdims)
+    return total / float(_count(x, axis))
+
+
+def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+    """Variance: the sum of squared deviations over n - correction."""
+    (x,) = promoted("var", x, floating=True)
+    deviation = x - mean(x, axis, keepdims=True)
+    return sum(deviation * deviation, axis, keepdims) / float(np.maximum(_count(x, axis) - correction, 0))
+
+
+def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+    """Standard deviation, the root of `var`."""
+    return ew.sqrt(var(x, axis, correction, keepdims))
+
+
+def _nonempty(x: Tensor, axis: Any, name: str) -> None:
+    with rule(name, x):
+        if _count(x, axis) == 0:
+            raise ShapeError(f"an empty axis has no extremum: shape {x.shape}, axis {axis}")
+
+
+def max(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Greatest element; NaN if any is. Its gradient is shared evenly among ties."""
+    return _reduce(reduce.max_, as_tensor(x), axis, keepdims, "max")
+
+
+def min(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Least element; NaN if any is. Its gradient is shared evenly among ties."""
+    return _reduce(reduce.min_, as_tensor(x), axis, keepdims, "min")
+
+
+def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Position (int64) of the first greatest element, in the flattened tensor where `axis` is None."""
+    return _reduce(reduce.argmax, as_tensor(x), axis, keepdims, "argmax")
+
+
+def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Position (int64) of the first least element, in the flattened tensor where `axis` is None."""
+    return _reduce(reduce.argmin, as_tensor(x), axis, keepdims, "argmin")
+
+
+def _truth(x: Any) -> Tensor:
+    x = as_tensor(x)
+    return x if x.dtype == bool_ else ew.not_equal(x, 0)
+
+
+def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Whether all elements are true (nonzero); true of nothing."""
+    # counted rather than min-reduced, because a minimum of nothing does not exist
+    return ew.equal(sum(ew.logical_not(_truth(x)), axis, keepdims), 0)
+
+
+def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Whether any element is true (nonzero); false of nothing."""
+    return ew.greater(sum(_truth(x), axis, keepdims), 0)
+
+
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))) without overflow: the greatest element is taken out first."""
+    (x,) = promoted("logsumexp", x, floating=True)
+    _nonempty(x, axis, "logsumexp")
+    peak = ew.stop_gradient(max(x, axis, keepdims=True))
+    # where the peak is infinite, subtracting it would make NaN of inf - inf
+    shift = ew.where(ew.isfinite(peak), peak, 0)
+    total = ew.log(sum(ew.exp(x - shift), axis, keepdims=True)) + shift
+    if keepdims:
+        return total
+    axes = normalize_axes(axis, x.ndim)
+    return shaping.reshape(total, tuple(size for i, size in enumerate(x.shape) if i not in axes))
