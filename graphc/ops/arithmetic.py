@@ -322,7 +322,7 @@ def _power_ref(attrs: Attrs, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.power(x, y)
     positive = np.power(x, np.maximum(y, 0))
     reciprocal = np.where(x == 1, 1, np.where(x == -1, np.where(y % 2 == 0, 1, -1), 0))
-    return np.where(y < 0, reciprocal, positive)
+    return np.where(y < 0, reciprocal, positive).astype(x.dtype)
 
 
 def _power_samples(rng: np.random.Generator) -> Iterator[Sample]:
