@@ -22,11 +22,11 @@ ALL = (*NUMERIC, bool_)
 Coordinates = tuple[Index, ...]
 
 
-def _sample(rng: np.random.Generator, shape: tuple[int, ...], /, **attrs: Any) -> Sample:
+def _sample(rng: np.random.Generator, source: tuple[int, ...], /, **attrs: Any) -> Sample:
     return Sample((np.asarray(draw(rng, source, np.dtype("f8"), -4, 4)),), attrs)
 
 
-def _typed(rng: np.random.Generator, shape: tuple[int, ...], /, **attrs: Any) -> Iterator[Sample]:
+def _typed(rng: np.random.Generator, source: tuple[int, ...], /, **attrs: Any) -> Iterator[Sample]:
     """One sample for each element type."""
     for dtype in ALL:
         yield Sample((np.asarray(draw(rng, source, dtype, -4, 4)),), attrs, dtype == np.float64)
