@@ -48,8 +48,9 @@ COS: dict[np.dtype, tuple[float, ...]] = {
 }
 LIMIT = {float32: 2.0**22, float64: 2.0**30}
 HALF_PI_F32 = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)  # three times 24 bits
-HALF_PI_F64 = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33)  # three times 53 bits
-HALF_PI_33 = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21, 8.4784276603689e-32)  # 33, 33, 33, 53 bits
+HALF_PI_F64 = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)  # three times 53 bits
+HALF_PI_33 = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21, 8.4784276603689e-32)  # 33, 33, 33, 53 bits
+HALF_PI_REST = 6.077100506506192e-11  # pi/2 less its first 33 bits, to 53 bits
 
 
 def reduce(b: LaneBuilder, x: Value) -> tuple[Value, Value, Value]:
@@ -66,8 +67,7 @@ def reduce(b: LaneBuilder, x: Value) -> tuple[Value, Value, Value]:
     if x.dtype == float32:
         wide, n = b.cast(x, float64), b.cast(n, float64)
         w = constants(b, wide)
-        # 33 + 53 bits of pi/2: far more than r needs in f32.
-        r = b.sub(b.sub(wide, b.mul(n, w(HALF_PI_33[0]))), b.mul(n, w(HALF_PI_F64[0] - HALF_PI_33[0])))
+        r = b.sub(b.sub(wide, b.mul(n, w(HALF_PI_33[0]))), b.mul(n, w(HALF_PI_REST)))
         high = b.cast(r, float32)
         return bits, high, b.cast(b.sub(r, b.cast(high, float64)), float32)
     first, second, third, fourth = HALF_PI_33
