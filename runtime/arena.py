@@ -1,6 +1,6 @@
 """The memory of one call: the frame that the entry reads, and behind it the arena and the workers' scratch.
 
-    frame:  8 fields (see below) | error code, value | external pointers: inputs, states, consts, outputs
+    frame:  8 fields | error code, value | table: inputs, states, consts, outputs, then arena, error record, null
 
 An executable keeps its frames in a free list, one for each call that ever ran at the same time, so a call allocates
 nothing but its outputs.
@@ -14,7 +14,7 @@ import numpy as np
 
 from graphc.runtime.pointer import address
 
-# Fields of the frame, as graphc/codegen/entry.py reads them.
+# Fields of the frame, as graphc/codegen/entry.py documents them.
 TABLE, ARENA, PARALLEL, POOL, SCRATCH, SCRATCH_STRIDE, ERRORS, WORKERS = range(8)
 ERROR_CODE, ERROR_VALUE, FIRST_EXTERNAL = 8, 9, 10
 
@@ -33,7 +33,7 @@ class Frame:
     __slots__ = ("address", "fields", "_memory")
 
     def __init__(self, externals: int, arena_bytes: int, worker_scratch: int, workers: int, parallel: int, pool: int):
-        self.fields = (ctypes.c_int64 * (FIRST_EXTERNAL + externals))()
+        self.fields = (ctypes.c_int64 * (FIRST_EXTERNAL + externals + 3))()
         self.address = ctypes.addressof(self.fields)
         # Padded, so that workers share no cache line and do not all start on the same cache set.
         stride = (worker_scratch + 63) // 64 * 64 + 128 if worker_scratch else 0
@@ -47,3 +47,5 @@ class Frame:
         self.fields[SCRATCH_STRIDE] = stride
         self.fields[ERRORS] = self.address + 8 * ERROR_CODE
         self.fields[WORKERS] = workers
+        self.fields[FIRST_EXTERNAL + externals] = self.fields[ARENA]
+        self.fields[FIRST_EXTERNAL + externals + 1] = self.fields[ERRORS]

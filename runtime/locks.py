@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _all: weakref.WeakSet[StateLock] = weakref.WeakSet()
 class StateLock:
     """Many readers or one writer. A waiting writer goes before readers that come later."""
 
-    __slots__ = ("serial", "_turn", "_busy", "_count", "_readers", "__weakref__")
+    __slots__ = ("serial", "_turn", "_count", "_readers", "_last_reader", "__weakref__")
 
     def __init__(self) -> None:
         self.serial = next(_serial)
@@ -32,44 +32,78 @@ class StateLock:
         _all.add(self)
 
     def reset(self) -> None:
-        self._turn = threading.Lock()  # passed by all who come, kept by a writer until it is done
-        self._busy = threading.Lock()  # held by the writer, or on behalf of all readers inside
+        self._turn = threading.Lock()  # passed by readers on their way in, kept by a writer until it is done
         self._count = threading.Lock()
         self._readers = 0
+        self._last_reader: threading.Lock | None = None  # what a writer waits on; the last reader opens it
 
     def acquire_write(self) -> None:
         self._turn.acquire()
-        self._busy.acquire()
+        if self._readers:  # it cannot grow while we have the turn
+            try:
+                self._wait_for_readers()
+            except BaseException:  # KeyboardInterrupt
+                self._turn.release()
+                raise
+
+    def _wait_for_readers(self) -> None:
+        gate = threading.Lock()
+        gate.acquire()
+        with self._count:
+            if not self._readers:
+                return
+            self._last_reader = gate
+        gate.acquire()
 
     def release_write(self) -> None:
-        self._busy.release()
         self._turn.release()
 
     def acquire_read(self) -> None:
         with self._turn, self._count:
-            if self._readers == 0:
-                self._busy.acquire()
             self._readers += 1
 
     def release_read(self) -> None:
         with self._count:
             self._readers -= 1
-            if self._readers == 0:
-                self._busy.release()
+            if not self._readers and self._last_reader is not None:
+                self._last_reader.release()
+                self._last_reader = None
 
 
-def locks_of(arrays: Sequence[np.ndarray]) -> tuple[StateLock, ...]:
-    """The locks that guard these states' arrays, in the order to take them. Arrays not seen before join the lock of the others."""
+def guard(arrays: Sequence[np.ndarray], writes: bool) -> tuple[Callable[[], None], Callable[[], None]]:
+    """(acquire, release) for a call that reads, or reads and writes, the states with these arrays (at least one)."""
+    locks = _locks_of(arrays)
+    pairs = [(lock.acquire_write, lock.release_write) if writes else (lock.acquire_read, lock.release_read) for lock in locks]
+    if len(pairs) == 1:
+        return pairs[0]
+
+    def acquire() -> None:
+        held = 0
+        try:
+            for take, _ in pairs:
+                take()
+                held += 1
+        except BaseException:  # KeyboardInterrupt
+            for _, give in pairs[:held]:
+                give()
+            raise
+
+    def release() -> None:
+        for _, give in pairs:
+            give()
+
+    return acquire, release
+
+
+def _locks_of(arrays: Sequence[np.ndarray]) -> list[StateLock]:
+    """The locks of these arrays, in the order to take them. Arrays not seen before join the lock of the others."""
     with _registry:
-        known = {id(array): _known(array) for array in arrays}
-        locks = {lock for lock in known.values() if lock is not None}
-        if len(locks) < 1 and arrays:
-            locks = {StateLock()}
-        ordered = tuple(sorted(locks, key=lambda lock: lock.serial))
-        for array in arrays:
-            if known[id(array)] is None:
-                _register(array, ordered[0])
-        return ordered
+        known = [_known(array) for array in arrays]
+        locks = sorted({lock for lock in known if lock is not None} or {StateLock()}, key=lambda lock: lock.serial)
+        for array, lock in zip(arrays, known, strict=True):
+            if lock is None:
+                _register(array, locks[0])
+        return locks
 
 
 def _known(array: np.ndarray) -> StateLock | None:
@@ -81,7 +115,8 @@ def _register(array: np.ndarray, lock: StateLock) -> None:
     key = id(array)
 
     def forget(reference: weakref.ref[np.ndarray]) -> None:
-        if _of_array.get(key, (None,))[0] is reference:
+        found = _of_array.get(key)
+        if found is not None and found[0] is reference:
             del _of_array[key]
 
     _of_array[key] = (weakref.ref(array, forget), lock)

@@ -9,18 +9,20 @@ Equal kernels are emitted once. The object has one exported symbol, the entry, a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from graphc.codegen import llvm
 from graphc.codegen.builder import Module
-from graphc.codegen.entry import emit_entry
+from graphc.codegen.entry import argument_bytes, emit_entry
 from graphc.codegen.kernel import KernelCode
 from graphc.codegen.target import Target
 from graphc.errors import GraphcError
 from graphc.program import Buffer, Contraction, Kernel, Program, Scatter, Space, Sweep
 from graphc.types import SHORT_NAMES
+
+Emitter = Callable[[Module, Target, Kernel, int], KernelCode]
 
 ENTRY = "step"
 MANIFEST_VERSION = 1
@@ -39,12 +41,18 @@ class CompiledObject:
         return llvm.emit_assembly(self.llvm, Target(**self.manifest["target"]))
 
 
-def compile_program(program: Program, target: Target) -> CompiledObject:
+def compile_program(program: Program, target: Target, emit: Emitter | None = None) -> CompiledObject:
+    """`emit` stands in for `emit_kernel`, for kernels written by hand."""
     module = llvm.new_module(target)
-    codes = emit_kernels(module, target, program)
+    codes: dict[Kernel, KernelCode] = {}
+    for launch in program.body:
+        if launch.kernel not in codes:
+            codes[launch.kernel] = (emit or emit_kernel)(module, target, launch.kernel, len(codes))
     offsets, arena_bytes = _arena(program)
-    shared = max((code.shared_scratch for code in codes.values()), default=0)
-    emit_entry(module, target, program, codes, offsets, arena_bytes, ENTRY)
+    # behind the planned arena: the launches' shared scratch, then their arguments
+    shared_bytes = _aligned(max((code.shared_scratch for code in codes.values()), default=0))
+    args_offset = arena_bytes + shared_bytes
+    emit_entry(module, target, program, codes, offsets, arena_bytes, args_offset, ENTRY)
     for fn in module.functions:
         if fn.name != ENTRY:
             fn.linkage = "internal"
@@ -55,7 +63,7 @@ def compile_program(program: Program, target: Target) -> CompiledObject:
         "version": MANIFEST_VERSION,
         "name": program.name,
         "entry": ENTRY,
-        "arena_bytes": arena_bytes + _aligned(shared),
+        "arena_bytes": args_offset + argument_bytes(program),
         "worker_scratch": max((code.worker_scratch for code in codes.values()), default=0),
         "inputs": _external(program.inputs),
         "states": _external(program.states),
@@ -71,17 +79,8 @@ def compile_program(program: Program, target: Target) -> CompiledObject:
     return CompiledObject(llvm.emit_object(text, target), manifest, text)
 
 
-def emit_kernels(module: Module, target: Target, program: Program) -> dict[Kernel, KernelCode]:
-    """Every distinct kernel once, named by its form and order: sweep_0, contract_1, ..."""
-    codes: dict[Kernel, KernelCode] = {}
-    for launch in program.body:
-        kernel = launch.kernel
-        if kernel not in codes:
-            codes[kernel] = _emit_kernel(module, target, kernel, len(codes))
-    return codes
-
-
-def _emit_kernel(module: Module, target: Target, kernel: Kernel, number: int) -> KernelCode:
+def emit_kernel(module: Module, target: Target, kernel: Kernel, number: int) -> KernelCode:
+    """A distinct kernel, named by its form and order: sweep_0, contract_1, ..."""
     if isinstance(kernel, Sweep):
         from graphc.codegen.sweep import emit_sweep
 
