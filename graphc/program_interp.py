@@ -17,8 +17,23 @@ import numpy as np
 from graphc.errors import InputError, VerifyError
 from graphc.interp import Arrays, bind_inputs, check_value
 from graphc.program import (
-    Apply, Buffer, Check, Const, Contraction, Coordinate, FailedCheck, Instr, Launch, Load, Program, Reduce, Scatter, Space, Store, Sweep,
-)  # fmt: skip
+    Apply,
+    Buffer,
+    Check,
+    Const,
+    Contraction,
+    Coordinate,
+    FailedCheck,
+    Instr,
+    Launch,
+    Load,
+    Program,
+    Reduce,
+    Scatter,
+    Space,
+    Store,
+    Sweep,
+)
 from graphc.space import Points, evaluate, grid, holds
 
 GARBAGE = 0xFF  # as bytes of a float, NaN

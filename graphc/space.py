@@ -40,3 +40,95 @@ def holds(where: Where, points: Points) -> np.ndarray:
         value = evaluate(condition.index, points)
         result = result & (condition.low <= value) & (value < condition.high)
     return result
+
+
+# A space of more points is looked at in a sample: the first and last positions of every axis, and some between.
+EXACT_POINTS = 1 << 21
+
+Span = tuple[int, int]  # inclusive; empty where low > high
+
+
+def bounds_under(index: Index, where: Where, extents: Sequence[int]) -> Span | None:
+    """Least and greatest value of an expression over the points of a space where a conjunction holds; None where it holds nowhere.
+    From intervals where they are tight enough to be of use, so the bounds may be too wide."""
+    spans = _tighten(where, [(0, extent - 1) for extent in extents])
+    return None if any(low > high for low, high in spans) else _interval(index, spans)
+
+
+def exact_bounds(index: Index, where: Where, extents: Sequence[int]) -> Span | None:
+    """The same by evaluation at all points, or at a sample of a large space."""
+    if 0 in extents:
+        return None
+    axes = index.axes().union(*(condition.index.axes() for condition in where))
+    points = sample([extent if axis in axes else 1 for axis, extent in enumerate(extents)])
+    values, valid = np.broadcast_arrays(evaluate(index, points), holds(where, points))
+    found = values[valid]
+    return (int(found.min()), int(found.max())) if found.size else None
+
+
+def injective(index: Index, extents: Sequence[int]) -> bool:
+    """Whether different points have different values."""
+    if 0 in extents:
+        return True
+    steps = sorted((abs(index.coefficient(axis)), extent) for axis, extent in enumerate(extents) if extent > 1)
+    if index.is_affine:
+        # Each stride clears all that smaller strides can reach: a mixed-radix number.
+        reach = 0
+        for stride, extent in steps:
+            if stride <= reach:
+                break
+            reach += stride * (extent - 1)
+        else:
+            return True
+    if any(extent > 1 and axis not in index.axes() for axis, extent in enumerate(extents)):
+        return False
+    values = values_at_sample(index, extents)
+    return np.unique(values).size == values.size
+
+
+def values_at_sample(index: Index, extents: Sequence[int]) -> np.ndarray:
+    points = sample(extents)
+    shape = np.broadcast_shapes(*(axis.shape for axis in points)) if points else ()
+    return np.broadcast_to(evaluate(index, points), shape).reshape(-1)
+
+
+def sample(extents: Sequence[int]) -> Points:
+    """All points of a space, or a smaller grid of them that includes the corners."""
+    keep = max(extents, default=1)
+    while np.prod([min(extent, keep) for extent in extents], dtype=np.float64) > EXACT_POINTS:
+        keep -= (keep + 3) // 4
+    positions = [np.unique(np.linspace(0, max(n - 1, 0), min(n, keep)).astype(np.int64)) for n in extents]
+    return tuple(chosen.reshape(-1, *(1,) * (len(extents) - axis - 1)) for axis, chosen in enumerate(positions))
+
+
+def _tighten(where: Where, spans: list[Span]) -> list[Span]:
+    """Interval propagation: each condition bounds each of its axes, given what the others can be."""
+    for _ in range(2):
+        for condition in where:
+            for atom, coef in condition.index.terms:
+                if not isinstance(atom, Axis) or any(low > high for low, high in spans):
+                    continue
+                low, high = _interval(condition.index - Index(((atom, coef),)), spans)
+                least, most = condition.low - high, condition.high - 1 - low  # of coef * axis
+                if coef < 0:
+                    least, most = -most, -least
+                size = abs(coef)
+                old = spans[atom.number]
+                spans[atom.number] = (max(old[0], -(-least // size)), min(old[1], most // size))
+    return spans
+
+
+def _interval(index: Index, spans: Sequence[Span]) -> Span:
+    low = high = index.const
+    for atom, coef in index.terms:
+        if isinstance(atom, Axis):
+            span = spans[atom.number]
+        else:
+            inner = _interval(atom.of, spans)
+            span = (inner[0] // atom.by, inner[1] // atom.by)
+            if not isinstance(atom, Quotient):
+                same = span[0] == span[1]
+                span = (inner[0] % atom.by, inner[1] % atom.by) if same else (0, atom.by - 1)
+        low += min(span[0] * coef, span[1] * coef)
+        high += max(span[0] * coef, span[1] * coef)
+    return low, high
