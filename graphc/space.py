@@ -18,7 +18,7 @@ Points = tuple[np.ndarray, ...]
 def grid(extents: Sequence[int]) -> Points:
     """All points of a space."""
     rank = len(extents)
-    return tuple(np.arange(n, dtype=np.int64).reshape(n, *(1,) * (rank - axis - 1)) if n >= 0 else np.arange(0) for axis, n in enumerate(extents))
+    return tuple(np.arange(n, dtype=np.int64).reshape(n, *(1,) * (rank - axis - 1)) for axis, n in enumerate(extents))
 
 
 def evaluate(index: Index, points: Points) -> np.ndarray:
