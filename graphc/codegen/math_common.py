@@ -55,7 +55,14 @@ def constants(b: LaneBuilder, x: Value) -> Callable[[float], Value]:
 
 
 def polynomial(b: LaneBuilder, x: Value, coefficients: Sequence[float]) -> Value:
-    """c0 + c1 x + c2 x^2 + ..., by Horner's rule."""
+    """c0 + c1 x + c2 x^2 + ..., by Horner's rule; a long one as even(x^2) + x odd(x^2), half as long a chain of dependencies."""
+    if len(coefficients) < 8:
+        return _horner(b, x, coefficients)
+    square = b.mul(x, x)
+    return b.fma(_horner(b, square, coefficients[1::2]), x, _horner(b, square, coefficients[::2]))
+
+
+def _horner(b: LaneBuilder, x: Value, coefficients: Sequence[float]) -> Value:
     *rest, last = coefficients
     result = b.const(last, x.dtype)
     for coefficient in reversed(rest):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from graphc.codegen.math_common import FORMAT, at_least, at_most, constants, polynomial
+from graphc.codegen.math_common import FORMAT, at_least, at_most, constants, fast_two_sum, polynomial
 from graphc.codegen.values import Value
 from graphc.types import float32, float64
 
@@ -54,6 +54,9 @@ EXPM1: dict[np.dtype, tuple[float, ...]] = {
         2.5114950046803375e-08,
     ),
 }
+# (tanh(x) / x - 1) / x^2 in x^2, for x <= TANH_BORDER. Error relative to tanh: 2^-24.7.
+TANH_F32 = (-0.33332947, 0.13320725, -0.05267183, 0.01643761)
+TANH_BORDER = 0.55  # tanh(0.55) > 1/2: beyond it 1 - 2 / (e^2x + 1) does not cancel
 # Beyond these e^x rounds to 0 and to infinity, and below the third e^x - 1 rounds to -1.
 UNDERFLOW = {float32: -104.0, float64: -746.0}
 OVERFLOW = {float32: 89.0, float64: 710.0}
@@ -118,14 +121,45 @@ def expm1(b: LaneBuilder, x: Value) -> Value:
 
 
 def sigmoid(b: LaneBuilder, x: Value) -> Value:
-    """1 / (1 + e^-x), as e / (1 + e) with e = e^x for negative x: relative accuracy in both tails."""
-    c = constants(b, x)
-    e = exp_between(b, at_least(b, b.neg(b.abs(x)), UNDERFLOW[x.dtype]))
-    return b.div(b.where(b.lt(x, c(0)), e, c(1)), b.add(c(1), e))
+    """1 / (1 + e^-x), relatively accurate in both tails.
+
+    With e^-x = 2^n (1 + z) and n = p + q, it is 2^-q / (2^p (1 + z) + 2^-q): nothing overflows, and only the quotient is denormal.
+    """
+    layout = FORMAT[x.dtype]
+    # Where e^x would round to 0; at the other end e^-x no longer counts beside 1.
+    bounded = at_most(b, at_least(b, b.neg(x), MINUS_ONE[x.dtype]), -UNDERFLOW[x.dtype])
+    bits, _, _, r = reduce(b, bounded, 2 * layout.bias)
+    z = b.fma(b.mul(r, r), polynomial(b, r, EXP[x.dtype]), r)
+    half = b.shift_right(bits, 1)
+    power = b.bitcast_float(b.shift_left(half, layout.mantissa))
+    # rest holds q + bias, and 2^-q has the exponent 2 bias - rest.
+    rest = b.sub(bits, half)
+    inverse = b.bitcast_float(b.shift_left(b.sub(b.const(2 * layout.bias, rest.dtype), rest), layout.mantissa))
+    # The sum of the two powers is exact up to n = mantissa. Beyond, what it lost goes in with the small term, where it is rounded less.
+    total, lost = fast_two_sum(b, power, inverse)
+    return b.div(inverse, b.add(total, b.fma(power, z, lost)))
 
 
 def tanh(b: LaneBuilder, x: Value) -> Value:
-    """-t / (2 + t) with t = e^(-2 |x|) - 1, and the sign of x."""
+    """(e^2x - 1) / (e^2x + 1)."""
+    result = _tanh_f32(b, b.abs(x)) if x.dtype == float32 else _tanh_f64(b, b.abs(x))
+    return b.copysign(result, x)
+
+
+def _tanh_f32(b: LaneBuilder, x: Value) -> Value:
+    """x + x^3 p(x^2) for small x, 1 - 2 / (e^2x + 1) for the rest: one rounding less where the result is just below 1."""
+    layout, c = FORMAT[x.dtype], constants(b, x)
+    square = b.mul(x, x)
+    near = b.fma(b.mul(square, x), polynomial(b, square, TANH_F32), x)
+    bits, _, _, r = reduce(b, at_most(b, b.add(x, x), -MINUS_ONE[x.dtype] + 1), layout.bias)
+    z = b.fma(b.mul(r, r), polynomial(b, r, EXP[x.dtype]), r)
+    scale = b.bitcast_float(b.shift_left(bits, layout.mantissa))
+    far = b.sub(c(1), b.div(c(2), b.add(scale, b.fma(scale, z, c(1)))))
+    return b.where(b.lt(x, c(TANH_BORDER)), near, far)
+
+
+def _tanh_f64(b: LaneBuilder, x: Value) -> Value:
+    """-t / (2 + t) with t = e^-2x - 1."""
     c = constants(b, x)
-    t = expm1_between(b, at_least(b, b.mul(b.abs(x), c(-2)), MINUS_ONE[x.dtype]))
-    return b.copysign(b.div(t, b.add(c(2), t)), x)
+    t = expm1_between(b, at_least(b, b.mul(x, c(-2)), MINUS_ONE[x.dtype]))
+    return b.div(t, b.add(c(2), t))
