@@ -1,0 +1,76 @@
+"""Reading through views: which stored values a node reads, and at which positions.
+
+`leaves(x, index)` follows views from `x` down to the nodes that hold or compute elements, carrying the index map along:
+
+    %1 = transpose %0 {perm=(1, 0)}     leaves(%1, (a0, a1))  ->  [Read(%0, (a1, a0))]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from graphc.graph import Node
+from graphc.index import Index, Where, axes_of, flatten, unflatten
+from graphc.op import Kind
+from graphc.rewriting import splat
+from graphc.types import row_major_strides
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The element `index` of `base`, where `where` holds."""
+
+    base: Node
+    index: tuple[Index, ...]
+    where: Where = ()
+
+    @property
+    def flat(self) -> Index:
+        return flatten(self.index, row_major_strides(self.base.type.shape))
+
+
+def is_view(node: Node, solid: Collection[Node]) -> bool:
+    """Whether reads go through `node`; `solid` views are stored like computed values."""
+    return node.op.kind is Kind.VIEW and node not in solid
+
+
+def is_free(node: Node) -> bool:
+    """Whether a value costs nothing to make anywhere: counters and constants of one element."""
+    return node.op.name == "iota" or splat(node) is not None
+
+
+def leaves(node: Node, index: tuple[Index, ...], solid: Collection[Node]) -> list[Read]:
+    """The reads behind `node` at `index`; free values are left out."""
+    found: list[Read] = []
+    stack = [Read(node, index)]
+    while stack:
+        read = stack.pop()
+        if is_free(read.base):
+            continue
+        if not is_view(read.base, solid):
+            found.append(read)
+            continue
+        for piece in reversed(list(read.base.op.pieces(read.base, read.index))):  # type: ignore[misc]
+            stack.append(Read(read.base.inputs[piece.operand], piece.index, read.where + piece.where))
+    return found
+
+
+def whole(node: Node, solid: Collection[Node]) -> Node | None:
+    """The stored node whose memory, read in order, is `node`: `node` itself, or what it is a mere reshape of. None where elements
+    move, repeat or vanish."""
+    read = leaves(node, axes_of(node.type.shape), solid)
+    if len(read) != 1 or read[0].where or read[0].base.type.size != node.type.size:
+        return None
+    return read[0].base if read[0].flat == flat_of(node.type.shape) else None
+
+
+def flat_of(shape: tuple[int, ...]) -> Index:
+    """The row-major position, as a function of the axes of `shape`."""
+    return flatten(axes_of(shape), row_major_strides(shape))
+
+
+def recoordinate(flat: Index, shape: tuple[int, ...]) -> tuple[Index, ...] | None:
+    """The coordinates in `shape` of a flat position; None where they need a division."""
+    index = unflatten(flat, shape)
+    return index if all(one.is_affine for one in index) else None

@@ -1,0 +1,308 @@
+"""Which nodes share a kernel.
+
+Nodes are met in topological order; each joins the cluster of an operand, or starts one. A cluster has a domain: a shape, and the
+axes of it that are reduced (None while nothing is). A node in it is at element level (one value for each point) or at row
+level (one for each point of the axes that stay). It may join where every value that it reads from inside is
+read at the very point where it is made, and where no path leaves the cluster and comes back.
+
+    %1 = exp %0         : f32[8,9]          one cluster: domain [8,9], axes (1,)
+    %2 = sum %1 {axes=(1,)}                 row level
+    %3 = div %1 (broadcast %2)              element level, in the stage after the sum
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from graphc.graph import Graph, Node
+from graphc.index import Index, axes_of, flatten
+from graphc.op import Kind
+from graphc.types import row_major_strides
+from passes.access import Read, flat_of, is_free, is_view, leaves, recoordinate
+
+MAX_NODES = 256  # emission is superlinear in the size of a kernel
+MAX_EPILOGUE = 48
+# A reduction with fewer rows than this and more elements than that would put a large sweep on one thread.
+FEW_ROWS, MANY_ELEMENTS = 64, 1 << 16
+
+
+@dataclass(eq=False)
+class Cluster:
+    contract: bool  # a contraction and its epilogue, else a sweep
+    shape: tuple[int, ...]
+    axes: tuple[int, ...] | None
+    nodes: list[Node] = field(default_factory=list)
+    row: set[Node] = field(default_factory=set)  # nodes at row level
+    shapes: set[tuple[tuple[int, ...], bool]] = field(default_factory=set)  # (shape, at row level) of the nodes
+    closed: bool = False  # takes no more nodes
+    before: set[Cluster] = field(default_factory=set)
+    after: set[Cluster] = field(default_factory=set)
+    depth: int = 0
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        return tuple(size for axis, size in enumerate(self.shape) if axis not in (self.axes or ()))
+
+    def flat(self, row: bool) -> Index:
+        """The position of a value of the given level, over the axes of the domain."""
+        if not row:
+            return flat_of(self.shape)
+        kept = [one for axis, one in enumerate(axes_of(self.shape)) if axis not in (self.axes or ())]
+        return flatten(kept, row_major_strides(self.kept))
+
+    def coordinates(self, shape: tuple[int, ...], row: bool) -> tuple[Index, ...] | None:
+        """Where a node of `shape` finds its element at a point of the domain; None where it does not fit simply."""
+        if math.prod(shape) != math.prod(self.kept if row else self.shape):
+            return None
+        return recoordinate(self.flat(row), shape)
+
+
+class Clusters:
+    """The clusters of a graph and who owns what. `solid` are the views that are stored."""
+
+    def __init__(self, graph: Graph, solid: Collection[Node], fusing: bool = True):
+        self.graph = graph
+        self.solid = solid
+        self.fusing = fusing
+        self.owner: dict[Node, Cluster] = {}
+        self.reads: dict[Node, list[Read]] = {}  # at the node's own axes (a reduction: at its operand's)
+        self.barriers: dict[Node, list[Read]] = {}  # reads that need stored memory
+        for node in graph.nodes:
+            if node.op.kind is Kind.SOURCE or is_free(node) or is_view(node, solid):
+                continue
+            self._read(node)
+            self._place(node)
+
+    def all(self) -> list[Cluster]:
+        """Every cluster once, in order of its first node."""
+        return list(dict.fromkeys(self.owner[node] for node in self.graph.nodes if node in self.owner))
+
+    # --- reads ---
+
+    def _read(self, node: Node) -> None:
+        kind = node.op.kind
+        if kind is Kind.CONTRACT or kind is Kind.SCATTER:
+            self.barriers[node] = [read for x in node.inputs for read in leaves(x, axes_of(x.type.shape), self.solid)]
+            self.reads[node] = []
+        elif kind is Kind.GATHER:
+            x, index = node.inputs
+            axis = node.attrs["axis"]
+            at = axes_of(node.type.shape)[axis : axis + index.type.rank]
+            self.barriers[node] = leaves(x, axes_of(x.type.shape), self.solid)
+            self.reads[node] = leaves(index, at, self.solid)
+        elif kind is Kind.REDUCE or kind is Kind.ELEMENTWISE:
+            self.barriers[node] = []
+            self.reads[node] = [read for x in node.inputs for read in leaves(x, axes_of(x.type.shape), self.solid)]
+        else:  # a solid view: a copy of what it shows
+            found = [
+                read
+                for piece in node.op.pieces(node, axes_of(node.type.shape))  # type: ignore[misc]
+                for read in leaves(node.inputs[piece.operand], piece.index, self.solid)
+            ]
+            # behind a predicate an element is not made where it is read
+            self.barriers[node] = []
+            self.reads[node] = found
+
+    def sources(self, node: Node) -> list[Cluster]:
+        """The clusters that a node reads from, each once."""
+        reads = self.reads[node] + self.barriers[node]
+        return list(dict.fromkeys(self.owner[read.base] for read in reads if read.base in self.owner))
+
+    # --- placing ---
+
+    def _place(self, node: Node) -> None:
+        chosen: Cluster | None = None
+        if self.fusing and not node.op.effect and node.op.kind not in (Kind.CONTRACT, Kind.SCATTER):
+            held = [self.owner[read.base] for read in self.reads[node] if read.base in self.owner and not read.where]
+            candidates = sorted(dict.fromkeys(held), key=lambda cluster: (cluster.contract, cluster.depth), reverse=True)
+            chosen = next((cluster for cluster in candidates if self._join(node, cluster)), None)
+            if chosen is not None and not chosen.contract:
+                for other in candidates:
+                    if other is not chosen and not other.contract:
+                        self._merge(chosen, other)
+                        chosen = self.owner[node]
+        if chosen is None:
+            self._start(node)
+
+    def _start(self, node: Node) -> None:
+        reducing = node.op.kind is Kind.REDUCE
+        shape = node.inputs[0].type.shape if reducing else node.type.shape
+        cluster = Cluster(node.op.kind is Kind.CONTRACT, shape, node.attrs["axes"] if reducing else None)
+        cluster.closed = node.op.effect or node.op.kind is Kind.SCATTER
+        self._add(node, cluster, reducing)
+
+    def _add(self, node: Node, cluster: Cluster, row: bool) -> None:
+        cluster.nodes.append(node)
+        cluster.shapes.add((node.type.shape, row))
+        if row:
+            cluster.row.add(node)
+        sources = [source for source in self.sources(node) if source is not cluster]
+        self.owner[node] = cluster
+        for source in sources:
+            source.after.add(cluster)
+            cluster.before.add(source)
+        self._deepen(cluster)
+
+    def _deepen(self, cluster: Cluster) -> None:
+        """Restore depth > depth of everything before, for `cluster` and what follows from it."""
+        stack = [cluster]
+        while stack:
+            one = stack.pop()
+            depth = max((other.depth for other in one.before), default=-1) + 1
+            if depth > one.depth or one is cluster:
+                one.depth = max(depth, one.depth)
+                stack.extend(other for other in one.after if other.depth <= one.depth)
+
+    def _join(self, node: Node, cluster: Cluster) -> bool:
+        if cluster.closed or len(cluster.nodes) >= (MAX_EPILOGUE if cluster.contract else MAX_NODES):
+            return False
+        if any(self.owner.get(read.base) is cluster for read in self.barriers[node]):
+            return False
+        row = self._fit_reduction(node, cluster) if node.op.kind is Kind.REDUCE else self._fit_element(node, cluster)
+        if row is None:
+            return False
+        others = [source for source in self.sources(node) if source is not cluster]
+        if self._reaches(cluster, others):
+            return False
+        if node.op.kind is Kind.REDUCE:
+            cluster.shape, cluster.axes = node.inputs[0].type.shape, node.attrs["axes"]
+        self._add(node, cluster, row)
+        return True
+
+    def _fit_element(self, node: Node, cluster: Cluster) -> bool | None:
+        """The level (is it a row?) at which an elementwise node fits, or None."""
+        for row in (False, True) if cluster.axes is not None else (False,):
+            at = cluster.coordinates(node.type.shape, row)
+            if at is not None and self._reads_in_place(node, cluster, at, row):
+                return row
+        return None
+
+    def _fit_reduction(self, node: Node, cluster: Cluster) -> bool | None:
+        if cluster.contract:
+            return None
+        shape, axes = node.inputs[0].type.shape, node.attrs["axes"]
+        if cluster.axes is None:
+            rows = math.prod(size for axis, size in enumerate(shape) if axis not in axes)
+            if rows < FEW_ROWS and math.prod(shape) >= MANY_ELEMENTS:
+                return None
+            if math.prod(shape) != math.prod(cluster.shape):
+                return None
+            trial = Cluster(False, shape, axes, row=set())
+            if any(trial.coordinates(other, False) is None for other, _ in cluster.shapes):
+                return None
+        elif (cluster.shape, cluster.axes) != (shape, axes):
+            return None
+        else:
+            trial = cluster
+        at = axes_of(shape)
+        inside = [read for read in self.reads[node] if self.owner.get(read.base) is cluster]
+        for read in inside:
+            if read.where or read.base in cluster.row or _moved(read, at) != trial.flat(False):
+                return None
+        return True
+
+    def _reads_in_place(self, node: Node, cluster: Cluster, at: tuple[Index, ...], row: bool) -> bool:
+        """Whether `node`, placed at `at`, reads every value of the cluster where it is made."""
+        for read in self.reads[node]:
+            if self.owner.get(read.base) is not cluster:
+                continue
+            made_in_row = read.base in cluster.row
+            if read.where or (row and not made_in_row) or _moved(read, at) != cluster.flat(made_in_row):
+                return False
+        return True
+
+    # --- merging two sweeps ---
+
+    def _merge(self, into: Cluster, other: Cluster) -> None:
+        """Make one cluster of two where domains, reads and paths allow it."""
+        if into.closed or other.closed or len(into.nodes) + len(other.nodes) > MAX_NODES:
+            return
+        if into.axes is None and other.axes is not None:
+            into, other = other, into
+        as_row: bool | None = None
+        if other.axes is None:
+            for row in (False, True) if into.axes is not None else (False,):
+                if all(into.coordinates(shape, row) is not None for shape, _ in other.shapes):
+                    as_row = row
+                    break
+            if as_row is None:
+                return
+        elif (into.shape, into.axes) != (other.shape, other.axes):
+            return
+        if self._detour(into, other) or self._detour(other, into):
+            return
+        nodes = sorted(into.nodes + other.nodes, key=self._position)
+        row_nodes = into.row | (set(other.nodes) if as_row else other.row)
+        if not self._edges_in_place(into, other, nodes, row_nodes):
+            return
+        into.nodes, into.row = nodes, row_nodes
+        into.shapes |= {(shape, bool(as_row) or row) for shape, row in other.shapes}
+        for node in other.nodes:
+            self.owner[node] = into
+        into.before = (into.before | other.before) - {into, other}
+        into.after = (into.after | other.after) - {into, other}
+        for cluster in into.before:
+            cluster.after.discard(other)
+            cluster.after.add(into)
+        for cluster in into.after:
+            cluster.before.discard(other)
+            cluster.before.add(into)
+        self._deepen(into)
+
+    def _position(self, node: Node) -> int:
+        return self._positions[node]
+
+    @property
+    def _positions(self) -> dict[Node, int]:
+        cache = self.graph._cache
+        if "positions" not in cache:
+            cache["positions"] = {node: i for i, node in enumerate(self.graph.nodes)}
+        return cache["positions"]
+
+    def _edges_in_place(self, into: Cluster, other: Cluster, nodes: Iterable[Node], row: set[Node]) -> bool:
+        """Whether all reads between the two clusters happen where the values are made."""
+        for node in nodes:
+            mine = self.owner[node]
+            across = [read for read in self.reads[node] if self.owner.get(read.base) in (into, other) and self.owner[read.base] is not mine]
+            if any(self.owner.get(read.base) in (into, other) for read in self.barriers[node]):
+                return False
+            if not across:
+                continue
+            reducing = node.op.kind is Kind.REDUCE
+            at = axes_of(node.inputs[0].type.shape) if reducing else into.coordinates(node.type.shape, node in row)
+            for read in across:
+                made_in_row = read.base in row
+                if at is None or read.where or _moved(read, at) != into.flat(made_in_row):
+                    return False
+                if made_in_row and reducing or (not made_in_row and node in row and not reducing):
+                    return False
+        return True
+
+    # --- paths ---
+
+    def _reaches(self, start: Cluster, goals: Iterable[Cluster]) -> bool:
+        """Whether a path leads from `start` to one of `goals`."""
+        wanted = {goal for goal in goals if goal.depth > start.depth}
+        if not wanted:
+            return False
+        limit = max(goal.depth for goal in wanted)
+        seen, stack = {start}, [start]
+        while stack:
+            for cluster in stack.pop().after:
+                if cluster in wanted:
+                    return True
+                if cluster not in seen and cluster.depth < limit:
+                    seen.add(cluster)
+                    stack.append(cluster)
+        return False
+
+    def _detour(self, start: Cluster, goal: Cluster) -> bool:
+        """Whether a path leads from `start` to `goal` through a third cluster."""
+        return any(cluster is not goal and (self._reaches(cluster, [goal])) for cluster in start.after)
+
+
+def _moved(read: Read, at: tuple[Index, ...]) -> Index:
+    """The flat position that is read when the reader's axes take the values `at`."""
+    return read.flat.substitute(dict(enumerate(at)))
