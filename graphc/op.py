@@ -62,6 +62,7 @@ class Op:
     pieces: Callable[[Node, tuple[Index, ...]], Sequence[Piece]] | None = None  # VIEW: where an element comes from
     # rewrites that name this op: each takes a node of it and returns a replacement or None; exact in IEEE arithmetic
     rewrites: tuple[Callable[[Node], Node | None], ...] = ()
+    cost: int = 1  # ELEMENTWISE: what one element costs, in additions
     effect: bool = False  # can fail at run time (an index check), so it is never merged into another kernel
 
     def __call__(self, *operands: Tensor, **attrs: Any) -> Tensor:

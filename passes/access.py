@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from graphc.graph import Node
@@ -30,17 +29,12 @@ class Read:
         return flatten(self.index, row_major_strides(self.base.type.shape))
 
 
-def is_view(node: Node, solid: Collection[Node]) -> bool:
-    """Whether reads go through `node`; `solid` views are stored like computed values."""
-    return node.op.kind is Kind.VIEW and node not in solid
-
-
 def is_free(node: Node) -> bool:
     """Whether a value costs nothing to make anywhere: counters and constants of one element."""
     return node.op.name == "iota" or splat(node) is not None
 
 
-def leaves(node: Node, index: tuple[Index, ...], solid: Collection[Node]) -> list[Read]:
+def leaves(node: Node, index: tuple[Index, ...]) -> list[Read]:
     """The reads behind `node` at `index`; free values are left out."""
     found: list[Read] = []
     stack = [Read(node, index)]
@@ -48,7 +42,7 @@ def leaves(node: Node, index: tuple[Index, ...], solid: Collection[Node]) -> lis
         read = stack.pop()
         if is_free(read.base):
             continue
-        if not is_view(read.base, solid):
+        if read.base.op.kind is not Kind.VIEW:
             found.append(read)
             continue
         for piece in reversed(list(read.base.op.pieces(read.base, read.index))):  # type: ignore[misc]
@@ -56,10 +50,10 @@ def leaves(node: Node, index: tuple[Index, ...], solid: Collection[Node]) -> lis
     return found
 
 
-def whole(node: Node, solid: Collection[Node]) -> Node | None:
+def whole(node: Node) -> Node | None:
     """The stored node whose memory, read in order, is `node`: `node` itself, or what it is a mere reshape of. None where elements
     move, repeat or vanish."""
-    read = leaves(node, axes_of(node.type.shape), solid)
+    read = leaves(node, axes_of(node.type.shape))
     if len(read) != 1 or read[0].where or read[0].base.type.size != node.type.size:
         return None
     return read[0].base if read[0].flat == flat_of(node.type.shape) else None

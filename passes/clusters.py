@@ -13,14 +13,14 @@ read at the very point where it is made, and where no path leaves the cluster an
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from graphc.graph import Graph, Node
 from graphc.index import Index, axes_of, flatten
 from graphc.op import Kind
 from graphc.types import row_major_strides
-from passes.access import Read, flat_of, is_free, is_view, leaves, recoordinate
+from graphc.passes.access import Read, flat_of, is_free, leaves, recoordinate
 
 MAX_NODES = 256  # emission is superlinear in the size of a kernel
 MAX_EPILOGUE = 48
@@ -60,17 +60,16 @@ class Cluster:
 
 
 class Clusters:
-    """The clusters of a graph and who owns what. `solid` are the views that are stored."""
+    """The clusters of a graph and who owns what."""
 
-    def __init__(self, graph: Graph, solid: Collection[Node], fusing: bool = True):
+    def __init__(self, graph: Graph, fusing: bool = True):
         self.graph = graph
-        self.solid = solid
         self.fusing = fusing
         self.owner: dict[Node, Cluster] = {}
         self.reads: dict[Node, list[Read]] = {}  # at the node's own axes (a reduction: at its operand's)
         self.barriers: dict[Node, list[Read]] = {}  # reads that need stored memory
         for node in graph.nodes:
-            if node.op.kind is Kind.SOURCE or is_free(node) or is_view(node, solid):
+            if node.op.kind is Kind.SOURCE or is_free(node) or node.op.kind is Kind.VIEW:
                 continue
             self._read(node)
             self._place(node)
@@ -84,26 +83,17 @@ class Clusters:
     def _read(self, node: Node) -> None:
         kind = node.op.kind
         if kind is Kind.CONTRACT or kind is Kind.SCATTER:
-            self.barriers[node] = [read for x in node.inputs for read in leaves(x, axes_of(x.type.shape), self.solid)]
+            self.barriers[node] = [read for x in node.inputs for read in leaves(x, axes_of(x.type.shape))]
             self.reads[node] = []
         elif kind is Kind.GATHER:
             x, index = node.inputs
             axis = node.attrs["axis"]
             at = axes_of(node.type.shape)[axis : axis + index.type.rank]
-            self.barriers[node] = leaves(x, axes_of(x.type.shape), self.solid)
-            self.reads[node] = leaves(index, at, self.solid)
-        elif kind is Kind.REDUCE or kind is Kind.ELEMENTWISE:
+            self.barriers[node] = leaves(x, axes_of(x.type.shape))
+            self.reads[node] = leaves(index, at)
+        else:
             self.barriers[node] = []
-            self.reads[node] = [read for x in node.inputs for read in leaves(x, axes_of(x.type.shape), self.solid)]
-        else:  # a solid view: a copy of what it shows
-            found = [
-                read
-                for piece in node.op.pieces(node, axes_of(node.type.shape))  # type: ignore[misc]
-                for read in leaves(node.inputs[piece.operand], piece.index, self.solid)
-            ]
-            # behind a predicate an element is not made where it is read
-            self.barriers[node] = []
-            self.reads[node] = found
+            self.reads[node] = [read for x in node.inputs for read in leaves(x, axes_of(x.type.shape))]
 
     def sources(self, node: Node) -> list[Cluster]:
         """The clusters that a node reads from, each once."""

@@ -26,6 +26,7 @@ def _unary(
     low: float,
     high: float,
     special: Sequence[float] = SPECIAL,
+    cost: int = 12,
 ) -> Op:
     """`derivative(x, y)` is dy/dx in terms of the operand and the result; None for a function that is constant almost everywhere."""
 
@@ -46,6 +47,7 @@ def _unary(
         scalar=lambda b, x: getattr(b, name)(x),
         backward=backward if derivative is not None else no_gradient,
         samples=samples,
+        cost=cost,
     )
 
 
@@ -63,7 +65,7 @@ exp = _unary("exp", "e^x.", np.exp, lambda x, y: y, -3, 3)
 expm1 = _unary("expm1", "e^x - 1, accurate near 0.", np.expm1, lambda x, y: y + 1, -3, 3)
 log = _unary("log", "Natural logarithm.", np.log, lambda x, y: 1 / x, 0.1, 9)
 log1p = _unary("log1p", "log(1 + x), accurate near 0.", np.log1p, lambda x, y: 1 / (1 + x), -0.8, 9)
-sqrt = _unary("sqrt", "Square root.", np.sqrt, lambda x, y: 0.5 / y, 0.1, 9)
+sqrt = _unary("sqrt", "Square root.", np.sqrt, lambda x, y: 0.5 / y, 0.1, 9, cost=6)
 rsqrt = _unary("rsqrt", "1 / sqrt(x).", lambda x: 1 / np.sqrt(x), lambda x, y: -0.5 * (y / x), 0.1, 9)
 sigmoid = _unary("sigmoid", "1 / (1 + e^-x).", _sigmoid, lambda x, y: y * (1 - y), -5, 5)
 tanh = _unary("tanh", "Hyperbolic tangent.", np.tanh, lambda x, y: 1 - y * y, -3, 3)
@@ -71,7 +73,7 @@ erf = _unary("erf", "2/sqrt(pi) times the integral of e^(-t^2) from 0 to x.", _e
 TRIG = (0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40, 1048576.0, -12345.678)
 sin = _unary("sin", "Sine of x radians.", np.sin, lambda x, y: fn.cos(x), -9, 9, TRIG)
 cos = _unary("cos", "Cosine of x radians.", np.cos, lambda x, y: -fn.sin(x), -9, 9, TRIG)
-floor = _unary("floor", "The greatest integer not above x.", np.floor, None, -9, 9)
+floor = _unary("floor", "The greatest integer not above x.", np.floor, None, -9, 9, cost=1)
 
 
 stop_gradient = declare(
@@ -84,6 +86,18 @@ stop_gradient = declare(
     backward=no_gradient,
     samples=elementwise_samples(1, [(-4, 4)], differentiable=False),
     rewrites=(lambda node: node.inputs[0],),
+)
+
+
+copy = declare(
+    "copy",
+    Kind.ELEMENTWISE,
+    doc="x, in memory of its own.",
+    infer=same_type("bif"),
+    ref=lambda attrs, x: x,
+    scalar=lambda b, x: x,
+    backward=lambda node, v: [v],
+    samples=elementwise_samples(1, [(-4, 4)]),
 )
 
 
