@@ -5,6 +5,7 @@ from graphc.autodiff import custom_vjp, grad, jvp, vjp
 from graphc.errors import DTypeError, GraphcError, InputError, ParseError, ShapeError, VerifyError
 from graphc.functions import *  # noqa: F403
 from graphc.functions import __all__ as _functions
+from graphc.parse import parse
 from graphc.tensor import State, Tensor, constant, input, state
 from graphc.types import bool_, float32, float64, int32, int64
 
@@ -12,5 +13,5 @@ __version__ = "0.1.0"
 
 __all__ = [
     *_functions, "DTypeError", "GraphcError", "InputError", "ParseError", "ShapeError", "State", "Tensor", "VerifyError", "bool_", "constant",
-    "custom_vjp", "float32", "float64", "grad", "input", "int32", "int64", "jvp", "state", "vjp",
+    "custom_vjp", "float32", "float64", "grad", "input", "int32", "int64", "jvp", "parse", "state", "vjp",
 ]  # fmt: skip

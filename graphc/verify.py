@@ -1,7 +1,7 @@
 """What holds of every Graph, between all passes. `verify_graph` checks:
 
  1. every node's op is the registered op of that name
- 2. the type of every node is what the op's type rule derives from its operands' types and its attributes
+ 2. a node has as many operands as the op's reference takes, and its type is what the op's type rule derives from them
  3. attributes are values that have a text: numbers, strings, none, element types, arrays, tuples of these, functions, a state
  4. `inputs` are input nodes, each once, with distinct names, and no other input node is read
  5. a state tensor has one node, so that all its readers and its update mean the same value
@@ -13,14 +13,17 @@ Operands stand before their readers by construction: nodes are frozen, and `Grap
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from graphc.errors import GraphcError, VerifyError
 from graphc.graph import Graph, Node
-from graphc.op import OPS
+from graphc.op import OPS, Op
 from graphc.text import format_line, format_value
 
 # What a type rule raises, beside our own errors, when operands are too few or attributes are missing or of the wrong kind.
@@ -52,8 +55,9 @@ def _verify_inputs(graph: Graph) -> None:
         if name in by_name:
             raise _fail(graph, node, f"input {name!r} is listed twice" if by_name[name] is node else f"two inputs are named {name!r}")
         by_name[name] = node
+    declared = set(graph.inputs)
     for node in graph.nodes:
-        if node.op.name == "input" and by_name.get(node.attrs.get("name", "")) is not node:
+        if node.op.name == "input" and node not in declared:
             raise _fail(graph, node, f"input {node.attrs.get('name')!r} is read but not among the graph's inputs")
 
 
@@ -64,14 +68,25 @@ def _verify_node(graph: Graph, node: Node) -> None:
     for key, value in node.attrs.items():
         if not _has_text(value) and not (name == "state" and key == "state"):
             raise _fail(graph, node, f"{name}: attribute {key} has no text: {type(value).__name__}")
+    least, most = _arity(node.op)
+    if not least <= len(node.inputs) <= most:
+        raise _fail(graph, node, f"{name}: takes {least if least == most else f'at least {least}'} operands, got {len(node.inputs)}")
     try:
         type_ = node.op.infer(tuple(operand.type for operand in node.inputs), node.attrs)
     except GraphcError as error:
         raise _fail(graph, node, f"{name}: {error}") from None
     except _RULE_BROKE as error:
         raise _fail(graph, node, f"{name}: the type rule fails, {type(error).__name__}: {error}") from None
-    if type_ != node.type:
+    if type_ != node.type or any(type(size) is not int for size in type_.shape):  # 2.0 == 2 and True == 1
         raise _fail(graph, node, f"{name}: the type rule gives {type_}, the node has {node.type}")
+
+
+@cache
+def _arity(op: Op) -> tuple[int, float]:
+    """Least and greatest number of operands, from the parameters of `ref(attrs, *arrays)`."""
+    kinds = [parameter.kind for parameter in inspect.signature(op.ref).parameters.values()]
+    least = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) - 1
+    return least, math.inf if inspect.Parameter.VAR_POSITIONAL in kinds else least
 
 
 def _has_text(value: Any) -> bool:

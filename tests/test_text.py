@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import graphc.ops  # noqa: F401 - fills the registry
+import graphc
 from graphc.errors import ParseError
 from graphc.graph import Graph, Node, Origin, building
 from graphc.interp import run_graph
@@ -18,6 +18,7 @@ from graphc.parse import parse
 from graphc.tensor import State, input
 from graphc.text import print_graph
 from graphc.types import TensorType
+from graphc.verify import verify_graph
 
 FLOAT = np.dtype(np.float32)
 
@@ -120,7 +121,7 @@ def test_constants_are_exact(array: np.ndarray) -> None:
 @given(st.floats(width=32), st.floats())
 def test_every_float_is_exact(single: float, double: float) -> None:
     graph = round_trip(Graph((), (const([single]), const(double, np.float64))))
-    assert graph.outputs[0].attrs["value"].tobytes() == np.float32([single]).tobytes()
+    assert graph.outputs[0].attrs["value"].tobytes() == np.array([single], np.float32).tobytes()
     assert graph.outputs[1].attrs["value"].tobytes() == np.float64(double).tobytes()
 
 
@@ -140,6 +141,19 @@ def test_samples_of_every_op_round_trip() -> None:
             (expected,), _ = run_graph(graph, sample.arrays)
             (got,), _ = run_graph(again, sample.arrays)
             assert expected.tobytes() == got.tobytes(), (op, i)
+
+
+def test_a_training_graph_round_trips_with_its_origins() -> None:
+    x, w = graphc.input("x", (5, 4)), State(np.ones((3, 4), np.float32), name="w")
+    loss = graphc.sum(graphc.tanh(x @ w.T) ** 2)
+    (gradient,) = graphc.grad(loss, [w])
+    graph = Graph((x.node,), (loss.node,), ((w.node, (w - 0.1 * gradient).node),), "train")
+    verify_graph(graph)
+    again = round_trip(graph)
+    verify_graph(again)
+    assert "B[tanh, %" in str(graph) and "test_text.py:" in str(graph)
+    provenance = [[(n.op.name, n.loc, n.scope, [(o.op, o.node and o.node.op.name) for o in n.origins]) for n in g.nodes] for g in (graph, again)]
+    assert provenance[0] == provenance[1]
 
 
 def test_a_long_chain_takes_linear_time() -> None:

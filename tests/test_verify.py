@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import graphc.ops  # noqa: F401 - fills the registry
 from graphc.errors import GraphcError, VerifyError
@@ -57,6 +59,8 @@ def test_2_types_are_what_the_type_rule_gives() -> None:
     fails(Graph((X,), (wrong,)), "tanh: the type rule gives f32[2], the node has f32[3]\n  %0 = tanh x")
     operands = replace(node("tanh", X), inputs=(INDEX,))
     fails(Graph((INDEX,), (operands,)), "tanh: needs float operands, got i64[2]\n  %0 = tanh i")
+    alone = replace(node("add", X, X), inputs=(X,))
+    fails(Graph((X,), (alone,)), "add: takes 2 operands, got 1\n  %0 = add x")
     lacking = replace(node("sum", X, axes=(0,)), attrs={})
     fails(Graph((X,), (lacking,)), "sum: the type rule fails, KeyError: 'axes'\n  %0 = sum x")
 
@@ -104,3 +108,26 @@ def test_golden_errors(path: Path) -> None:
     with pytest.raises(GraphcError) as caught:
         verify_graph(parse(text))
     assert f"{type(caught.value).__name__}: {caught.value}".strip() == expected.strip()
+
+
+ODD = st.recursive(
+    st.sampled_from([None, True, -1, 0, 1, 10**30, 2.5, float("nan"), "ab,bc->ac", "", "float32", np.dtype(np.int32), np.ones(2), np.ones((), bool)]),
+    lambda inner: st.lists(inner, max_size=3).map(tuple),
+    max_leaves=4,
+)
+OPERANDS = (X, INDEX, free("b", (2,), "bool"), free("m", (2, 3)), free("s", ()))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_garbage_raises_only_graphc_errors(data: st.DataObject) -> None:
+    """Any op over any operands with any attributes: a verdict, never another exception."""
+    op = OPS[data.draw(st.sampled_from(sorted(OPS)))]
+    sample = next(iter(op.samples(np.random.default_rng(0))), None)
+    keys = sorted(sample.attrs) if sample else ["name", "dtype", "shape", "state", "value"]
+    attrs = {key: data.draw(ODD) for key in keys if data.draw(st.integers(0, 9))}
+    inputs = tuple(data.draw(st.lists(st.sampled_from(OPERANDS), max_size=3)))
+    try:
+        verify_graph(Graph(OPERANDS, (Node(op, inputs, attrs, X.type),)))
+    except GraphcError as error:
+        assert str(error)
