@@ -205,11 +205,11 @@ class _Scope:
 
     def bounds(self, offset: Index, where: Where, slot: int) -> None:
         size = self.slots[slot].size
-        for bounds in (bounds_under, exact_bounds):
-            found = bounds(offset, where, self.extents)
-            if found is None or (found[0] >= 0 and found[1] < size):
-                return
-        raise VerifyError(f"offsets {found[0]} to {found[1]} leave s{slot}, which has {size} elements")
+        found = bounds_under(offset, where, self.extents)
+        if found is not None and (found[0] < 0 or found[1] >= size):
+            found = exact_bounds(offset, where, self.extents)
+        if found is not None and (found[0] < 0 or found[1] >= size):
+            raise VerifyError(f"offsets {found[0]} to {found[1]} leave s{slot}, which has {size} elements")
 
 
 def _axes(index: Index) -> Iterator[Axis]:
@@ -237,13 +237,15 @@ def _meet(a: Index, a_extents: tuple[int, ...], b: Index, b_extents: tuple[int, 
 
 
 def in_place(kernel: Kernel, read: int, written: int) -> bool:
-    """Whether the memory of slot `written` may be that of slot `read` (they may be one slot): each point then loads only the element
-    that it stores itself, and before it does."""
+    """Whether the memory of slot `written` may be that of slot `read` (they may be one slot): each point then loads only the
+    element that it stores itself, and before it does."""
     if isinstance(kernel, Scatter) or (isinstance(kernel, Contraction) and read in (kernel.lhs.slot, kernel.rhs.slot)):
         return False
     body = kernel.epilogue if isinstance(kernel, Contraction) else tuple(instructions(kernel))
     loads = [(at, instr) for at, instr in enumerate(body) if isinstance(instr, Load) and instr.slot == read]
     stores = [(at, instr) for at, instr in enumerate(body) if isinstance(instr, Store) and instr.slot == written]
     return all(
-        load.offset == store.offset and not load.gather and load_at < store_at for load_at, load in loads for store_at, store in stores
+        load.offset == store.offset and not load.gather and load_at < store_at
+        for load_at, load in loads
+        for store_at, store in stores
     )

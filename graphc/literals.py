@@ -143,7 +143,7 @@ class Scanner:
         if word not in DTYPES:
             self.fail(f"expected a type, one of {', '.join(DTYPES)} and a shape as in f32[2,3]", start)
         self.expect("[")
-        dims = []
+        dims: list[int] = []
         while not self.accept("]"):
             if dims:
                 self.expect(",", "`,` or `]`")
@@ -261,7 +261,7 @@ class Scanner:
         self.skip()
         start = self.pos
         value = self.number_or_word()
-        accepted = {"b": bool, "i": int, "f": (int, float)}[dtype.kind]
+        accepted: tuple[type, ...] = {"b": (bool,), "i": (int,), "f": (int, float)}[dtype.kind]
         if not isinstance(value, accepted) or isinstance(value, bool) != (dtype.kind == "b"):
             self.fail(f"expected an element of type {dtype.name}", start)
         flat.append(value)

@@ -3,8 +3,8 @@
     outputs, states = run_program(program, {"x": x})
 
 All loads of a launch happen before its stores, so a kernel that updates a buffer in place sees only old values; the verifier
-admits only kernels for which native code, element by element, does the same. With `program.arena`, arena buffers lie at their planned
-offsets in one block of memory. Whatever has not been written is garbage (NaN), so that a faulty order or memory plan shows.
+admits only kernels for which native code, element by element, does the same. With `program.arena`, arena buffers lie at their
+planned offsets in one block of memory. Whatever has not been written is garbage (NaN), so that a faulty order or memory plan shows.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ Values = dict[int, np.ndarray]
 def run_program(
     program: Program, inputs: Arrays = (), states: Mapping[Buffer, np.ndarray] | None = None
 ) -> tuple[tuple[np.ndarray, ...], dict[Buffer, np.ndarray]]:
-    """Outputs in order, and the value of every state buffer after the call. `inputs` are arrays by name or in order; `states` stands
-    in for the states' own arrays, which are never written. Raises InputError where a check fails."""
+    """Outputs in order, and the value of every state buffer after the call. `inputs` are arrays by name or in order; `states`
+    stands in for the states' own arrays, which are never written. Raises InputError where a check fails."""
     memory = _allocate(program)
     declared = [(buffer.source if isinstance(buffer.source, str) else buffer.name, buffer.type) for buffer in program.inputs]
     for buffer, array in zip(program.inputs, bind_inputs(declared, inputs), strict=True):

@@ -171,7 +171,9 @@ def format_access(load: Load) -> str:
     """`s0[10*a0 + 64*v3] where 0 <= a0 < 3 else 0.0`"""
     parts = [] if load.gather and load.offset == Index() else [str(load.offset)]
     parts += [f"v{value}" if stride == 1 else f"{stride}*v{value}" for value, stride in load.gather]
-    return f"s{load.slot}[{' + '.join(parts)}]" + (f" where {_where(load.where)} else {format_value(load.fill, [])}" if load.where else "")
+    return f"s{load.slot}[{' + '.join(parts)}]" + (
+        f" where {_where(load.where)} else {format_value(load.fill, [])}" if load.where else ""
+    )
 
 
 def _where(where: Where) -> str:

@@ -1,14 +1,14 @@
 """What holds of every Program, between all passes. `verify_program` checks, beside `verify_kernel` of every kernel:
 
- 1. a launch binds one buffer to each slot, of the slot's element type and size; external buffers are listed by the program
- 2. inputs and constants are never written; a constant's array has the buffer's type
- 3. memory that a launch both reads and writes is safe in place: each point loads the element it stores, before it does;
-    two written slots never share memory
- 4. arena buffers and outputs are written completely before they are read, outputs by the end
- 5. a state is written by one launch at most, after every other launch that reads it
- 6. every check runs in an earlier launch than the first store to state, so that a failed call changes nothing
- 7. checks name an entry of `checks`
- 8. arena buffers lie inside the arena, aligned; buffers whose lifetimes meet do not overlap, except in place (3)
+1. a launch binds one buffer to each slot, of the slot's element type and size; external buffers are listed by the program
+2. inputs and constants are never written; a constant's array has the buffer's type
+3. memory that a launch both reads and writes is safe in place: each point loads the element it stores, before it does;
+   two written slots never share memory
+4. arena buffers and outputs are written completely before they are read, outputs by the end
+5. a state is written by one launch at most, after every other launch that reads it
+6. every check runs in an earlier launch than the first store to state, so that a failed call changes nothing
+7. checks name an entry of `checks`
+8. arena buffers lie inside the arena, aligned; buffers whose lifetimes meet do not overlap, except in place (3)
 """
 
 from __future__ import annotations
@@ -61,7 +61,12 @@ def _at(number: int, launch: Launch, message: str) -> VerifyError:
 
 
 def _verify_buffers(program: Program) -> None:
-    groups = ((Space.INPUT, program.inputs), (Space.STATE, program.states), (Space.CONST, program.consts), (Space.OUTPUT, program.outputs))
+    groups = (
+        (Space.INPUT, program.inputs),
+        (Space.STATE, program.states),
+        (Space.CONST, program.consts),
+        (Space.OUTPUT, program.outputs),
+    )
     listed: set[Buffer] = set()
     for space, buffers in groups:
         for buffer in buffers:
@@ -123,7 +128,9 @@ def _share(a: Buffer, b: Buffer, arena: Arena | None) -> bool:
 
 def _same_place(a: Buffer, b: Buffer, arena: Arena | None) -> bool:
     """Whether equal element offsets are equal addresses."""
-    return a is b or (arena is not None and arena.offsets[a] == arena.offsets[b] and a.type.dtype.itemsize == b.type.dtype.itemsize)
+    return a is b or (
+        arena is not None and arena.offsets[a] == arena.offsets[b] and a.type.dtype.itemsize == b.type.dtype.itemsize
+    )
 
 
 def _verify_order(program: Program) -> None:

@@ -49,8 +49,8 @@ Span = tuple[int, int]  # inclusive; empty where low > high
 
 
 def bounds_under(index: Index, where: Where, extents: Sequence[int]) -> Span | None:
-    """Least and greatest value of an expression over the points of a space where a conjunction holds; None where it holds nowhere.
-    From intervals where they are tight enough to be of use, so the bounds may be too wide."""
+    """Least and greatest value of an expression over the points of a space where a conjunction holds; None where it holds
+    nowhere. From intervals where they are tight enough to be of use, so the bounds may be too wide."""
     spans = _tighten(where, [(0, extent - 1) for extent in extents])
     return None if any(low > high for low, high in spans) else _interval(index, spans)
 

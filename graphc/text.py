@@ -10,7 +10,8 @@
     blob c0 = f32[100] "zczMPQ..."
 
 Inputs and states stand in the header; lines without `=` at the top of the body give their provenance. After `@` come location and
-module path, then the origins: `B[tanh, %3](v)` is the backward function of tanh at %3, `B[tanh](v)` where that node is not printed above.
+module path, then the origins: `B[tanh, %3](v)` is the backward function of tanh at %3, `B[tanh](v)` where that node is not
+printed above.
 
 Values of attributes: 1, 1.0, true, none, "text", (1, 2), f32 (an element type), f32[1.0, 2.0] (an array of more than 64 elements
 is a blob: row-major little-endian bytes in base64), and <name>, a Python function, which cannot be read back. Names that are not
@@ -71,8 +72,8 @@ def is_source(node: Node) -> bool:
 
 
 def node_names(graph: Graph) -> Names:
-    """How every node is called in text: inputs and states by name, made unique in order of first appearance (inputs first, so that
-    theirs stay), all others by number. One state tensor has one name, however many nodes read it."""
+    """How every node is called in text: inputs and states by name, made unique in order of first appearance (inputs first, so
+    that theirs stay), all others by number. One state tensor has one name, however many nodes read it."""
     names: Names = {}
     by_state: dict[int, str] = {}
     taken: dict[str, int] = {}

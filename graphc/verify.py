@@ -53,7 +53,9 @@ def _verify_inputs(graph: Graph) -> None:
         if not isinstance(name, str):
             raise _fail(graph, node, f"an input's name is a string, not {name!r}")
         if name in by_name:
-            raise _fail(graph, node, f"input {name!r} is listed twice" if by_name[name] is node else f"two inputs are named {name!r}")
+            raise _fail(
+                graph, node, f"input {name!r} is listed twice" if by_name[name] is node else f"two inputs are named {name!r}"
+            )
         by_name[name] = node
     declared = set(graph.inputs)
     for node in graph.nodes:
@@ -70,7 +72,9 @@ def _verify_node(graph: Graph, node: Node) -> None:
             raise _fail(graph, node, f"{name}: attribute {key} has no text: {type(value).__name__}")
     least, most = _arity(node.op)
     if not least <= len(node.inputs) <= most:
-        raise _fail(graph, node, f"{name}: takes {least if least == most else f'at least {least}'} operands, got {len(node.inputs)}")
+        raise _fail(
+            graph, node, f"{name}: takes {least if least == most else f'at least {least}'} operands, got {len(node.inputs)}"
+        )
     try:
         type_ = node.op.infer(tuple(operand.type for operand in node.inputs), node.attrs)
     except GraphcError as error:

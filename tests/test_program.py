@@ -130,7 +130,9 @@ def test_text() -> None:
 def contraction(m: int = 4, n: int = 5, k: int = 6, epilogue: tuple[Instr, ...] | None = None) -> Contraction:
     am, an, ak = Index.axis(0, m), Index.axis(1, n), Index.axis(2, k)
     body = epilogue or (Load(2, an, F32), apply("add", 0, 1), Store(3, am * n + an, 2, F32))
-    return Contraction((), (m,), (n,), (k,), Load(0, am * k + ak, F32), Load(1, an * k + ak, F32), body, slots(m * k, n * k, n, m * n), F32)
+    return Contraction(
+        (), (m,), (n,), (k,), Load(0, am * k + ak, F32), Load(1, an * k + ak, F32), body, slots(m * k, n * k, n, m * n), F32
+    )
 
 
 def test_contraction_with_bias() -> None:
@@ -188,7 +190,10 @@ def test_empty_reductions(reducer: str, expected: float) -> None:
 def test_argmax_takes_the_first_nan() -> None:
     x, out = buffer(Space.INPUT, "x", 2, 3, source="x"), buffer(Space.OUTPUT, "out", 2, dtype=I64)
     row = Index.axis(0, 2)
-    stages = (Stage(True, (Load(0, row * 3 + Index.axis(1, 3), F32), Reduce("argmax", 0, I64))), Stage(False, (Store(1, row, 1, I64),)))
+    stages = (
+        Stage(True, (Load(0, row * 3 + Index.axis(1, 3), F32), Reduce("argmax", 0, I64))),
+        Stage(False, (Store(1, row, 1, I64),)),
+    )
     whole = Program((x,), (), (), (out,), (Launch(Sweep((2,), (3,), stages, (*slots(6), Slot(I64, 2))), (x, out)),))
     verify_program(whole)
     assert run_program(whole, (np.array([[1, 2, 2], [3, np.nan, np.nan]], np.float32),))[0][0].tolist() == [1, 1]
@@ -201,7 +206,9 @@ INDEX = buffer(Space.INPUT, "i", 4, dtype=I64, source="i")
 
 
 def test_updates_in_place_and_checks_first() -> None:
-    whole = Program((INDEX,), (STATE,), (), (), (Launch(CHECK, (INDEX,)), Launch(NEGATE, (STATE,))), (FailedCheck("no row {value}"),))
+    whole = Program(
+        (INDEX,), (STATE,), (), (), (Launch(CHECK, (INDEX,)), Launch(NEGATE, (STATE,))), (FailedCheck("no row {value}"),)
+    )
     verify_program(whole)
     _, states = run_program(whole, {"i": np.array([0, -100, 8, 1])})
     assert np.array_equal(states[STATE], -ARRAY) and np.array_equal(STATE.source.array, ARRAY)
@@ -275,7 +282,9 @@ def test_kernel_2_values_of_elements_stay_in_their_stage() -> None:
     verify_kernel(good)
     refuses(replace(good, stages=(first, Stage(False, (Store(1, row, 0, F32),)))), "v0 is not defined here")
     refuses(replace(good, stages=(Stage(True, (*first.body, apply("neg", 1))),)), "v1 is not defined here")
-    refuses(replace(good, stages=(Stage(False, (Load(0, row, F32), Reduce("sum", 0, F32))),)), "a reduction stands in a stage of rows")
+    refuses(
+        replace(good, stages=(Stage(False, (Load(0, row, F32), Reduce("sum", 0, F32))),)), "a reduction stands in a stage of rows"
+    )
     refuses(replace(good, stages=(Stage(False, (LOAD,)),)), "axis a1 cannot be used here")
     refuses(replace(contraction(), lhs=Load(0, Index.axis(1, 5), F32)), "lhs varies along an axis of the other operand")
 
@@ -322,7 +331,9 @@ def test_kernel_7_contractions_and_scatters() -> None:
 
 def test_program_1_slots_match_buffers() -> None:
     refuses_program(program(Launch(COPY, (X,))), "launch 0: 1 buffers are bound to 2 slots")
-    refuses_program(program(Launch(COPY, (X, buffer(Space.ARENA, "t", 5)))), r"launch 0: s1 is 24 elements of float32, bound to t: f32\[5\]")
+    refuses_program(
+        program(Launch(COPY, (X, buffer(Space.ARENA, "t", 5)))), r"launch 0: s1 is 24 elements of float32, bound to t: f32\[5\]"
+    )
     refuses_program(program(Launch(COPY, (X, OUT)), inputs=()), "x: .* is used but not listed")
     refuses_program(program(Launch(COPY, (X, OUT)), outputs=(OUT, OUT)), "is listed twice")
     refuses_program(program(Launch(COPY, (X, OUT)), outputs=(X,)), "is listed as output")
@@ -336,12 +347,17 @@ def test_program_3_writing_over_what_is_read() -> None:
     column = Index.axis(0, 4)
     shift = sweep((4,), (Load(0, (column + 1) % 4, F32), Store(0, column, 0, F32)), 4)
     state = buffer(Space.STATE, "s", 4, source=State(np.zeros(4, np.float32)))
-    refuses_program(Program((), (state,), (), (), (Launch(shift, (state,)),)), "is written over s: .*, which other points may still read")
+    refuses_program(
+        Program((), (state,), (), (), (Launch(shift, (state,)),)), "is written over s: .*, which other points may still read"
+    )
     assert in_place(NEGATE, 0, 0)
     late = (Stage(False, (Const(0.0, F32), Store(0, column, 0, F32))), Stage(False, (Load(0, column, F32),)))
     assert not in_place(Sweep((4,), (), late, slots(4)), 0, 0)
     assert not in_place(contraction(), 0, 3) and not in_place(contraction(), 2, 3)
-    refuses_program(program(Launch(sweep((4, 6), (Const(0.0, F32), Store(0, ROW, 0, F32), Store(1, ROW, 0, F32)), 24, 24), (OUT, OUT))), "both are written")
+    refuses_program(
+        program(Launch(sweep((4, 6), (Const(0.0, F32), Store(0, ROW, 0, F32), Store(1, ROW, 0, F32)), 24, 24), (OUT, OUT))),
+        "both are written",
+    )
 
 
 def test_program_4_memory_is_written_before_it_is_read() -> None:

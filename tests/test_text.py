@@ -92,9 +92,26 @@ def test_names_are_made_unique_in_order_of_first_appearance() -> None:
 
 
 VALUES = [
-    0, -1, 10**40, True, False, None, 0.1, -0.0, 1e300, 5e-324, float("inf"), float("-inf"), "", 'quote " \\ \n \u2028 \ud800', (), (1,), ((1, 2.0), ("a", (None,))),
-    np.dtype(np.float64), np.dtype(np.bool_),
-]  # fmt: skip
+    0,
+    -1,
+    10**40,
+    True,
+    False,
+    None,
+    0.1,
+    -0.0,
+    1e300,
+    5e-324,
+    float("inf"),
+    float("-inf"),
+    "",
+    'quote " \\ \n \u2028 \ud800',
+    (),
+    (1,),
+    ((1, 2.0), ("a", (None,))),
+    np.dtype(np.float64),
+    np.dtype(np.bool_),
+]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
@@ -105,11 +122,22 @@ def test_attribute_values(value: object) -> None:
 
 
 ARRAYS = [
-    np.float32(0.1), np.array(5e-324), np.array([0.1, 1e-45, 3.4e38, 16777217.0], np.float32), np.array([[1, -2], [3, 2**31 - 1]], np.int32),
-    np.array([-(2**63)], np.int64), np.array([[True], [False]]), np.array([np.nan, np.inf, -np.inf, -0.0]), np.zeros(0, np.float32), np.zeros((2, 0, 3)),
-    np.array([0x7FC00001, 0xFFC00000], np.uint32).view(np.float32), np.arange(64.0), np.arange(65.0), np.arange(130, dtype=np.int32).reshape(2, 65),
-    np.arange(100).reshape(10, 10) % 3 == 0, np.asfortranarray(np.arange(120.0).reshape(8, 15)),
-]  # fmt: skip
+    np.float32(0.1),
+    np.array(5e-324),
+    np.array([0.1, 1e-45, 3.4e38, 16777217.0], np.float32),
+    np.array([[1, -2], [3, 2**31 - 1]], np.int32),
+    np.array([-(2**63)], np.int64),
+    np.array([[True], [False]]),
+    np.array([np.nan, np.inf, -np.inf, -0.0]),
+    np.zeros(0, np.float32),
+    np.zeros((2, 0, 3)),
+    np.array([0x7FC00001, 0xFFC00000], np.uint32).view(np.float32),
+    np.arange(64.0),
+    np.arange(65.0),
+    np.arange(130, dtype=np.int32).reshape(2, 65),
+    np.arange(100).reshape(10, 10) % 3 == 0,
+    np.asfortranarray(np.arange(120.0).reshape(8, 15)),
+]
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}{list(array.shape)}")
@@ -152,7 +180,10 @@ def test_a_training_graph_round_trips_with_its_origins() -> None:
     again = round_trip(graph)
     verify_graph(again)
     assert "B[tanh, %" in str(graph) and "test_text.py:" in str(graph)
-    provenance = [[(n.op.name, n.loc, n.scope, [(o.op, o.node and o.node.op.name) for o in n.origins]) for n in g.nodes] for g in (graph, again)]
+    provenance = [
+        [(n.op.name, n.loc, n.scope, [(o.op, o.node and o.node.op.name) for o in n.origins]) for n in g.nodes]
+        for g in (graph, again)
+    ]
     assert provenance[0] == provenance[1]
 
 
@@ -205,13 +236,16 @@ HEAD = "graphc-text 1\ngraph g(x: f32[2]) state(w: f32[2]) {\n"
         (HEAD + "  return x\n}\nmore", "line 5, column 1: expected the end of the text"),
         (HEAD + "  return x\n", "line 4, column 1: expected `}`"),
         (HEAD, "line 3, column 1: the graph ends without `return`"),
-        (HEAD + "  return x\n}\nblob c0 = f32[2] \"AAAA\"", "line 5, column 6: f32[2] has 8 bytes, 3 are given"),
-        (HEAD + "  return x\n}\nblob c0 = f32[2] \"!\"", "line 5, column 6: this is not base64"),
-        (HEAD + "  return x\n}\nblob c0 = bool[3] \"AAAC\"", "line 5, column 6: a bool is a byte 0 or 1"),
-        ("graphc-text 1\ngraph g() state(w: f64[100000000000000]) {\n  return w\n}", "state `w`: f64[100000000000000] is too large"),
+        (HEAD + '  return x\n}\nblob c0 = f32[2] "AAAA"', "line 5, column 6: f32[2] has 8 bytes, 3 are given"),
+        (HEAD + '  return x\n}\nblob c0 = f32[2] "!"', "line 5, column 6: this is not base64"),
+        (HEAD + '  return x\n}\nblob c0 = bool[3] "AAAC"', "line 5, column 6: a bool is a byte 0 or 1"),
+        (
+            "graphc-text 1\ngraph g() state(w: f64[100000000000000]) {\n  return w\n}",
+            "state `w`: f64[100000000000000] is too large",
+        ),
     ],
     ids=range(36),
-)  # fmt: skip
+)
 def test_bad_text(text: str, message: str) -> None:
     with pytest.raises(ParseError) as caught:
         parse(text)
@@ -221,12 +255,59 @@ def test_bad_text(text: str, message: str) -> None:
 GOOD = print_graph(
     parse(
         HEAD
-        + '  w @ "a b.py:1" fc1\n  %0 = add x w {a=(1, -2.5e3, inf, none, true), b=f32[[1.0], [2]], c="s", d=blob c0, e=i64} : f32[2] @ a.py:1 s  B[add, w](v) B[mul](v)\n'
+        + '  w @ "a b.py:1" fc1\n  %0 = add x w {a=(1, -2.5e3, inf, none, true), b=f32[[1.0], [2]], c="s", d=blob c0, e=i64} : f32[2]'
+        + ' @ a.py:1 s  B[add, w](v) B[mul](v)\n'
         + '  return %0, w    update w <- %0\n}\nblob c0 = f32[0,2] ""\n'
     )
 )
-PIECES = ["graphc-text 1\n", "graph", " ", "\n", "g", "(", ")", "[", "]", "{", "}", "%0", "%1", "=", ":", ",", "@", "B[", "](v)", "<-", "<", ">", '"', "`", "\\", "#", "f32", "f32[2]",
-          "-", "1", "9" * 20, "1e999", "nan", "state", "return", "update", "blob c0", "x", "w", "add", "const", "value", "\x00", "é", "\ud800", "\r"]  # fmt: skip
+PIECES = [
+    "graphc-text 1\n",
+    "graph",
+    " ",
+    "\n",
+    "g",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    "%0",
+    "%1",
+    "=",
+    ":",
+    ",",
+    "@",
+    "B[",
+    "](v)",
+    "<-",
+    "<",
+    ">",
+    '"',
+    "`",
+    "\\",
+    "#",
+    "f32",
+    "f32[2]",
+    "-",
+    "1",
+    "9" * 20,
+    "1e999",
+    "nan",
+    "state",
+    "return",
+    "update",
+    "blob c0",
+    "x",
+    "w",
+    "add",
+    "const",
+    "value",
+    "\x00",
+    "é",
+    "\ud800",
+    "\r",
+]
 
 
 def survives(text: str) -> None:

@@ -111,7 +111,24 @@ def test_golden_errors(path: Path) -> None:
 
 
 ODD = st.recursive(
-    st.sampled_from([None, True, -1, 0, 1, 10**30, 2.5, float("nan"), "ab,bc->ac", "", "float32", np.dtype(np.int32), np.ones(2), np.ones((), bool)]),
+    st.sampled_from(
+        [
+            None,
+            True,
+            -1,
+            0,
+            1,
+            10**30,
+            2.5,
+            float("nan"),
+            "ab,bc->ac",
+            "",
+            "float32",
+            np.dtype(np.int32),
+            np.ones(2),
+            np.ones((), bool),
+        ]
+    ),
     lambda inner: st.lists(inner, max_size=3).map(tuple),
     max_leaves=4,
 )
