@@ -4,7 +4,7 @@
 
 All loads of a launch happen before its stores, so a kernel that updates a buffer in place sees only old values; the verifier
 admits only kernels for which native code, element by element, does the same. With `program.arena`, arena buffers lie at their
-planned offsets in one block of memory. Whatever has not been written is garbage (NaN), so that a faulty order or memory plan shows.
+planned offsets in one block of memory. Whatever has not been written is garbage (NaN), so that a faulty order or plan shows.
 """
 
 from __future__ import annotations
