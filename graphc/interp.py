@@ -2,8 +2,8 @@
 
     outputs, updates = run_graph(graph, {"x": x, "y": y})
 
-This is what a graph means; native code is tested against it. State is read from its tensor and never written: `updates` holds, for
-each updated state's node, the array that the state takes when the call ends. All reads of a state see the value before.
+This is what a graph means; native code is tested against it. State is read from its tensor and never written: `updates` holds,
+for each updated state's node, the array that the state takes when the call ends. All reads of a state see the value before.
 """
 
 from __future__ import annotations
