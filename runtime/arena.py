@@ -21,9 +21,10 @@ ERROR_CODE, ERROR_VALUE, FIRST_EXTERNAL = 8, 9, 10
 _HUGE_PAGE = 2 * 1024 * 1024
 
 
-def aligned_block(size: int) -> np.ndarray:
-    """`size` uninitialised bytes, 64-byte aligned; from huge pages on where that is worth it."""
-    alignment = _HUGE_PAGE if size >= 2 * _HUGE_PAGE else 64
+def aligned_block(size: int, alignment: int = 64) -> np.ndarray:
+    """`size` uninitialised bytes, aligned; at the start of a huge page where they fill some."""
+    if size >= 2 * _HUGE_PAGE:
+        alignment = _HUGE_PAGE
     block = np.empty(size + alignment, np.uint8)
     start = -address(block) % alignment
     return block[start : start + size]

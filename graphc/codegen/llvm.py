@@ -8,7 +8,7 @@ strength-reduces addresses.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 from graphc.codegen.builder import Module
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PASSES = ("sroa", "instruction_combine", "simplify_cfg")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _machine(target: Target) -> binding.TargetMachine:
     from llvmlite import binding
 
@@ -32,7 +32,7 @@ def _machine(target: Target) -> binding.TargetMachine:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def data_layout(target: Target) -> str:
     return str(_machine(target).target_data)
 
