@@ -45,12 +45,11 @@ def promoted(name: str, *values: Any, floating: bool = False) -> list[Tensor]:
             raise TypeError(f"{name} needs an operand")
         if floating and not is_float(dtype):
             dtype = DEFAULT_FLOAT
-        return [_cast(value, dtype) if isinstance(value, Tensor) else constant(_adopt(arrays[i], dtype), dtype) for i, value in enumerate(values)]
-
-
-def _adopt(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        return array.astype(dtype) if is_float(dtype) else array
+        # a float is converted from the value itself: by way of the default f32 a Python number beside an f64 tensor would lose digits
+        return [
+            _cast(value, dtype) if isinstance(value, Tensor) else constant(value if is_float(dtype) else arrays[i], dtype)
+            for i, value in enumerate(values)
+        ]
 
 
 def broadcasted(name: str, *tensors: Tensor) -> list[Tensor]:
