@@ -42,7 +42,7 @@ class LaneBuilder:
 
     # --- values ----------------------------------------------------------------------------------------------------------------
 
-    def const(self, value: float | int | bool, dtype: np.dtype) -> Value:
+    def const(self, value: float | bool, dtype: np.dtype) -> Value:
         return Value(literal(value, dtype), dtype, 1)
 
     def splat(self, x: Value, lanes: int) -> Value:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -31,20 +31,27 @@ class Value(NamedTuple):
         return self.lanes == 1 and self.name[0] != "%"
 
 
-@lru_cache(maxsize=None)
+@cache
 def llvm_type(dtype: np.dtype, lanes: int = 1) -> str:
     """The register type: `float`, `<8 x i1>`."""
     return ELEMENT[dtype] if lanes == 1 else f"<{lanes} x {ELEMENT[dtype]}>"
 
 
-@lru_cache(maxsize=None)
+@cache
 def type_suffix(dtype: np.dtype, lanes: int) -> str:
     """How an intrinsic's name ends: `f32`, `v8i64`."""
     return _SUFFIX[dtype] if lanes == 1 else f"v{lanes}{_SUFFIX[dtype]}"
 
 
 @lru_cache(maxsize=4096)
-def _literal(value: float | int | bool, dtype: np.dtype, sign: str) -> str:
+def lane_steps(dtype: np.dtype, stride: int, first: int, lanes: int) -> Value:
+    """The constant vector first, first + stride, ..."""
+    element = ELEMENT[dtype]
+    return Value("<" + ", ".join(f"{element} {first + lane * stride}" for lane in range(lanes)) + ">", dtype, lanes)
+
+
+@lru_cache(maxsize=4096)
+def _literal(value: float | bool, dtype: np.dtype, sign: str) -> str:
     if is_float(dtype):
         with np.errstate(over="ignore"):
             return float_literal(float(dtype.type(value)), dtype.itemsize * 8)
@@ -54,12 +61,12 @@ def _literal(value: float | int | bool, dtype: np.dtype, sign: str) -> str:
     return str((int(value) + (1 << width - 1)) % (1 << width) - (1 << width - 1))
 
 
-def literal(value: float | int | bool, dtype: np.dtype) -> str:
+def literal(value: float | bool, dtype: np.dtype) -> str:
     """An exact constant; integers wrap."""
     return _literal(value, dtype, "" if value else str(value))  # 0.0 == -0.0, but they are two constants
 
 
-def literal_value(x: Value) -> float | int:
+def literal_value(x: Value) -> float:
     """The number that a literal stands for."""
     if is_float(x.dtype):
         return float(np.uint64(int(x.name, 16)).view(np.float64))

@@ -1,0 +1,204 @@
+"""The instructions of a kernel's body, over all lanes and copies at hand.
+
+    Load  stride 0 along the lanes    one scalar, used by every lane
+          stride 1 or -1              one vector, reversed for -1
+          another constant stride     a scalar for each lane
+          irregular, or gathered      a masked gather
+A predicate that all lanes share swaps the pointer for one to the fill value; one that differs between lanes becomes a mask. So
+memory is never touched where a predicate fails, and a loop's body stays one basic block. Lanes past the end of the lane axis
+(`Copy.live`) neither load nor store.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphc.codegen import memory
+from graphc.codegen.address import Addresses
+from graphc.codegen.memory import STORAGE, live_mask
+from graphc.codegen.scalar import LaneBuilder
+from graphc.codegen.values import Value, lane_steps, literal, llvm_type
+from graphc.program import Apply, Check, Const, Coordinate, Instr, Load, Store
+from graphc.types import bool_, int32, int64, is_bool
+
+
+class Body:
+    """`values[n]` are those of instruction n: one for each copy where lanes differ, else a single one."""
+
+    def __init__(self, b: LaneBuilder, addresses: Addresses, errors: str | None):
+        self.b = b
+        self.fn = b.fn
+        self.addresses = addresses
+        self.errors = errors  # pointer to the error record
+        self.values: dict[int, tuple[Value, ...]] = {}
+        self._fills: dict[tuple[str, str, int], str] = {}
+
+    def value(self, number: int, copy: int) -> Value:
+        values = self.values[number]
+        return values[copy] if len(values) > 1 else values[0]
+
+    def run(self, number: int, instr: Instr, varies: bool) -> None:
+        """Emit an instruction that is not a Reduce; once if lanes do not differ, else for every copy."""
+        copies = range(len(self.addresses.copies) if varies else 1)
+        if isinstance(instr, Apply):
+            extra = {"attrs": dict(instr.attrs)} if instr.attrs else {}
+            rule = instr.op.scalar
+            self.values[number] = tuple([rule(self.b, *[self.value(arg, copy) for arg in instr.args], **extra) for copy in copies])
+        elif isinstance(instr, Load):
+            self.values[number] = tuple([self._load(instr, copy) for copy in copies])
+        elif isinstance(instr, Const):
+            self.values[number] = (self.b.const(instr.value, instr.dtype),)
+        elif isinstance(instr, Coordinate):
+            self.values[number] = tuple([self.addresses.coordinate(instr.index, copy, instr.dtype) for copy in copies])
+        elif isinstance(instr, Store):
+            for copy in copies:
+                self._store(instr, copy)
+        elif isinstance(instr, Check):
+            for copy in copies:
+                self._check(instr, copy)
+            self.values[number] = self.values[instr.value]
+        else:
+            raise AssertionError(f"a {type(instr).__name__} has no place in a body")
+
+    # --- loads -----------------------------------------------------------------------------------------------------------------
+
+    def _load(self, instr: Load, copy: int) -> Value:
+        a, b, fn = self.addresses, self.b, self.fn
+        pointer, stride, irregular = self._address(instr, copy)
+        shared, mask = a.uniform_condition(instr.where), a.lane_condition(instr.where, copy)
+        if stride == 0 and irregular is None:
+            if mask is not None:
+                some = b.any(mask)
+                shared = some if shared is None else fn.op(f"and i1 {shared}, {some}")
+            if shared is not None:
+                pointer = fn.op(f"select i1 {shared}, ptr {pointer}, ptr {self._fill(instr, 1)}")
+            x = memory.load(b, instr.dtype, 1, pointer)
+            return x if mask is None else b.where(mask, x, b.const(instr.fill, instr.dtype))
+        lanes, live = a.lanes, a.copies[copy].live
+        if abs(stride) != 1 or irregular is not None:
+            if shared is None and mask is None and irregular is None:
+                return self._strided(instr.slot, instr.dtype, pointer, stride, live)
+            if shared is not None:
+                whole = b.splat(Value(shared, bool_, 1), lanes)
+                mask = whole if mask is None else b.logical_and(mask, whole)
+            pointers = self._pointers(instr.dtype, pointer, stride, irregular)
+            return memory.gather(b, instr.dtype, lanes, pointers, self._alive(mask, live), _splat(instr))
+        mask = self._alive(mask, live)
+        if stride < 0:
+            pointer = a.step(instr.slot, pointer, str(1 - lanes))
+            mask = mask and memory.reverse(b, mask)
+        if shared is not None:
+            pointer = fn.op(f"select i1 {shared}, ptr {pointer}, ptr {self._fill(instr, lanes)}")
+        x = memory.load(b, instr.dtype, lanes, pointer, mask, _splat(instr))
+        return memory.reverse(b, x) if stride < 0 else x
+
+    def _address(self, instr: Load | Store, copy: int) -> tuple[str, int, Value | None]:
+        """(pointer to lane 0, lane stride, irregular offsets of the lanes)."""
+        a, b = self.addresses, self.b
+        stride, irregular = a.lane_stride(instr.offset), a.irregular(instr.offset, copy)
+        pointer = a.step(instr.slot, a.pointer(instr.slot, instr.offset), str(stride * a.copies[copy].shift))
+        for number, by in getattr(instr, "gather", ()):
+            at = b.cast(self.value(number, copy), int64)
+            step = at if by == 1 else b.mul(at, b.const(by, int64))
+            if step.lanes == 1:
+                pointer = a.step(instr.slot, pointer, step.name)
+            else:
+                irregular = step if irregular is None else b.add(b.cast(irregular, int64), step)
+        return pointer, stride, irregular
+
+    def _alive(self, mask: Value | None, live: int) -> Value | None:
+        if live == self.addresses.lanes:
+            return mask
+        alive = live_mask(live, self.addresses.lanes)
+        return alive if mask is None else self.b.logical_and(mask, alive)
+
+    def _strided(self, slot: int, dtype: np.dtype, pointer: str, stride: int, live: int) -> Value:
+        storage, lanes = STORAGE[dtype], self.addresses.lanes
+        vector, name = memory.storage_type(dtype, lanes), "poison" if live == lanes else "zeroinitializer"
+        for lane in range(live):
+            at = self.addresses.step(slot, pointer, str(lane * stride))
+            one = self.fn.op(f"load {storage}, ptr {at}, align {dtype.itemsize}")
+            name = self.fn.op(f"insertelement {vector} {name}, {storage} {one}, i64 {lane}")
+        return memory.from_storage(self.b, name, dtype, lanes)
+
+    def _pointers(self, dtype: np.dtype, pointer: str, stride: int, irregular: Value | None) -> str:
+        lanes = self.addresses.lanes
+        offset = irregular
+        if stride:
+            wide = int64 if abs(stride) * lanes >= 1 << 30 or irregular is not None and irregular.dtype == int64 else int32
+            steps = lane_steps(wide, stride, 0, lanes)
+            offset = steps if irregular is None else self.b.add(self.b.cast(irregular, wide), steps)
+        return self.fn.op(f"getelementptr {STORAGE[dtype]}, ptr {pointer}, {llvm_type(offset.dtype, lanes)} {offset.name}")
+
+    # --- stores ----------------------------------------------------------------------------------------------------------------
+
+    def _store(self, instr: Store, copy: int) -> None:
+        a, b = self.addresses, self.b
+        pointer, stride, irregular = self._address(instr, copy)
+        x = self.value(instr.value, copy)
+        lanes, live = a.lanes, a.copies[copy].live
+        if stride == 0 and irregular is None:  # of lanes that share an address the last one counts, as in a loop
+            memory.store(b, x if x.lanes == 1 else self._lane(x, f"i64 {live - 1}"), pointer)
+            return
+        x, mask = b.splat(x, lanes), self._alive(None, live)
+        if irregular is not None:
+            memory.scatter(b, x, self._pointers(instr.dtype, pointer, stride, irregular), mask)
+        elif abs(stride) != 1:
+            for lane in range(live):
+                memory.store(b, self._lane(x, f"i64 {lane}"), a.step(instr.slot, pointer, str(lane * stride)))
+        elif stride > 0:
+            memory.store(b, x, pointer, mask)
+        else:
+            pointer = a.step(instr.slot, pointer, str(1 - lanes))
+            memory.store(b, memory.reverse(b, x), pointer, mask and memory.reverse(b, mask))
+
+    def _lane(self, x: Value, lane: str) -> Value:
+        return Value(self.fn.op(f"extractelement {llvm_type(x.dtype, x.lanes)} {x.name}, {lane}"), x.dtype, 1)
+
+    # --- checks ----------------------------------------------------------------------------------------------------------------
+
+    def _check(self, instr: Check, copy: int) -> None:
+        """Report the first failing lane, unless a failure was reported before."""
+        b, fn, x = self.b, self.fn, self.value(instr.value, copy)
+        limits = np.iinfo(x.dtype)
+        good = b.const(instr.low < instr.high, bool_)
+        if instr.low > limits.min:
+            good = b.logical_and(good, b.ge(x, b.const(min(instr.low, limits.max), x.dtype)))
+        if instr.high <= limits.max:
+            good = b.logical_and(good, b.lt(x, b.const(max(instr.high, limits.min), x.dtype)))
+        if instr.ignore is not None and limits.min <= instr.ignore <= limits.max:
+            good = b.logical_or(good, b.eq(x, b.const(instr.ignore, x.dtype)))
+        bad = b.logical_not(good)
+        if x.lanes > 1:
+            bad = self._alive(b.splat(bad, x.lanes), self.addresses.copies[copy].live) or bad
+        with fn.when(b.any(bad)):
+            first = fn.op(f"load i64, ptr {self.errors}, align 8")
+            with fn.when(fn.op(f"icmp eq i64 {first}, 0")):
+                value = x
+                if x.lanes > 1:
+                    width = f"i{x.lanes}"
+                    bits = fn.op(f"bitcast <{x.lanes} x i1> {bad.name} to {width}")
+                    fn.module.declare(f"@llvm.cttz.{width}", f"{width} @llvm.cttz.{width}({width}, i1)")
+                    value = self._lane(x, f"{width} " + fn.op(f"call {width} @llvm.cttz.{width}({width} {bits}, i1 false)"))
+                wide = b.cast(value, int64)
+                fn.do(f"store i64 {instr.code}, ptr {self.errors}, align 8")
+                at = fn.op(f"getelementptr i64, ptr {self.errors}, i64 1")
+                fn.do(f"store i64 {wide.name}, ptr {at}, align 8")
+
+    def _fill(self, instr: Load, lanes: int) -> str:
+        """A constant in memory that holds the fill value `lanes` times."""
+        key = (memory.storage_type(instr.dtype, lanes), _splat(instr), lanes)
+        if key not in self._fills:
+            name = self._fills[key] = f"@{self.fn.name}.fill{len(self._fills)}"
+            initial = _fill_literal(instr) if lanes == 1 else _splat(instr)
+            self.fn.module.add_global(f"{name} = private unnamed_addr constant {key[0]} {initial}, align 64")
+        return self._fills[key]
+
+
+def _fill_literal(instr: Load) -> str:
+    return str(int(bool(instr.fill))) if is_bool(instr.dtype) else literal(instr.fill, instr.dtype)
+
+
+def _splat(instr: Load) -> str:
+    """The fill value in every lane."""
+    return f"splat ({STORAGE[instr.dtype]} {_fill_literal(instr)})"

@@ -1,0 +1,85 @@
+"""Vectors in memory: loads and stores of consecutive or scattered lanes, whole or masked.
+
+A bool is one byte in memory and one bit in a register; any byte but 0 is true. Addresses are aligned to their elements only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphc.codegen.scalar import LaneBuilder
+from graphc.codegen.values import ELEMENT, Value, lane_steps, llvm_type, type_suffix
+from graphc.types import bool_, int32, is_bool
+
+STORAGE = {dtype: "i8" if dtype == bool_ else name for dtype, name in ELEMENT.items()}
+
+ALL = "splat (i1 true)"
+
+
+def storage_type(dtype: np.dtype, lanes: int) -> str:
+    return STORAGE[dtype] if lanes == 1 else f"<{lanes} x {STORAGE[dtype]}>"
+
+
+def _suffix(dtype: np.dtype, lanes: int) -> str:
+    return f"v{lanes}i8" if is_bool(dtype) else type_suffix(dtype, lanes)
+
+
+def live_mask(live: int, lanes: int) -> Value:
+    """The first `live` lanes."""
+    return Value("<" + ", ".join("i1 true" if lane < live else "i1 false" for lane in range(lanes)) + ">", bool_, lanes)
+
+
+def from_storage(b: LaneBuilder, name: str, dtype: np.dtype, lanes: int) -> Value:
+    """What was loaded, as a register value."""
+    if is_bool(dtype):
+        name = b.fn.op(f"icmp ne {storage_type(dtype, lanes)} {name}, {'0' if lanes == 1 else 'zeroinitializer'}")
+    return Value(name, dtype, lanes)
+
+
+def to_storage(b: LaneBuilder, x: Value) -> str:
+    if not is_bool(x.dtype):
+        return x.name
+    return b.fn.op(f"zext {llvm_type(bool_, x.lanes)} {x.name} to {storage_type(bool_, x.lanes)}")
+
+
+def load(b: LaneBuilder, dtype: np.dtype, lanes: int, pointer: str, mask: Value | None = None, fill: str = "poison") -> Value:
+    """Consecutive lanes; those out of `mask` are not read and hold `fill`, a constant of the storage type."""
+    type_, align = storage_type(dtype, lanes), dtype.itemsize
+    if mask is None:
+        return from_storage(b, b.fn.op(f"load {type_}, ptr {pointer}, align {align}"), dtype, lanes)
+    name = f"@llvm.masked.load.{_suffix(dtype, lanes)}.p0"
+    b.fn.module.declare(name, f"{type_} {name}(ptr, <{lanes} x i1>, {type_})")
+    where = f"ptr align {align} {pointer}, <{lanes} x i1> {mask.name}"
+    return from_storage(b, b.fn.op(f"call {type_} {name}({where}, {type_} {fill})"), dtype, lanes)
+
+
+def store(b: LaneBuilder, x: Value, pointer: str, mask: Value | None = None) -> None:
+    """Consecutive lanes."""
+    type_, align, stored = storage_type(x.dtype, x.lanes), x.dtype.itemsize, to_storage(b, x)
+    if mask is None:
+        b.fn.do(f"store {type_} {stored}, ptr {pointer}, align {align}")
+        return
+    name = f"@llvm.masked.store.{_suffix(x.dtype, x.lanes)}.p0"
+    b.fn.module.declare(name, f"void {name}({type_}, ptr, <{x.lanes} x i1>)")
+    b.fn.do(f"call void {name}({type_} {stored}, ptr align {align} {pointer}, <{x.lanes} x i1> {mask.name})")
+
+
+def gather(b: LaneBuilder, dtype: np.dtype, lanes: int, pointers: str, mask: Value | None, fill: str) -> Value:
+    type_ = storage_type(dtype, lanes)
+    name = f"@llvm.masked.gather.{_suffix(dtype, lanes)}.v{lanes}p0"
+    b.fn.module.declare(name, f"{type_} {name}(<{lanes} x ptr>, <{lanes} x i1>, {type_})")
+    where = f"<{lanes} x ptr> align {dtype.itemsize} {pointers}, <{lanes} x i1> {mask.name if mask else ALL}"
+    return from_storage(b, b.fn.op(f"call {type_} {name}({where}, {type_} {fill})"), dtype, lanes)
+
+
+def scatter(b: LaneBuilder, x: Value, pointers: str, mask: Value | None) -> None:
+    type_ = storage_type(x.dtype, x.lanes)
+    name = f"@llvm.masked.scatter.{_suffix(x.dtype, x.lanes)}.v{x.lanes}p0"
+    b.fn.module.declare(name, f"void {name}({type_}, <{x.lanes} x ptr>, <{x.lanes} x i1>)")
+    where = f"<{x.lanes} x ptr> align {x.dtype.itemsize} {pointers}, <{x.lanes} x i1> {mask.name if mask else ALL}"
+    b.fn.do(f"call void {name}({type_} {to_storage(b, x)}, {where})")
+
+
+def reverse(b: LaneBuilder, x: Value) -> Value:
+    type_, order = llvm_type(x.dtype, x.lanes), lane_steps(int32, -1, x.lanes - 1, x.lanes)
+    return Value(b.fn.op(f"shufflevector {type_} {x.name}, {type_} poison, <{x.lanes} x i32> {order.name}"), x.dtype, x.lanes)

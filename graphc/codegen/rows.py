@@ -1,0 +1,164 @@
+"""What happens in a row of a Sweep, or in a group of columns: its stages, and the loops over the row's elements.
+
+    columns (lanes are rows)              an inner stage is sequential loops that carry vectors of accumulators
+    rows (lanes along the last inner axis)   its last loop runs over groups of vectors, whose accumulators are then folded into one
+
+The last vector of an axis may have fewer live lanes: the same body, masked. So the order of every sum is a matter of shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from graphc.codegen import reductions
+from graphc.codegen.address import Addresses, Copy, Key
+from graphc.codegen.body import Body
+from graphc.codegen.builder import Function
+from graphc.codegen.loops import repeat
+from graphc.codegen.memory import live_mask
+from graphc.codegen.reductions import Accumulator
+from graphc.codegen.scalar import LaneBuilder
+from graphc.codegen.sweep_plan import FIRST_INNER, ROW, Groups, Placed, Plan, PlannedStage, keys, lane_groups
+from graphc.codegen.target import Target
+from graphc.codegen.values import Value, llvm_type
+from graphc.index import axes_of, flatten
+from graphc.program import Load, Reduce, Store, instructions
+from graphc.types import int32, int64, row_major_strides
+
+Accumulators = list[list[Accumulator]]  # for each Reduce of a stage, one for each copy
+
+
+class RowEmitter:
+    def __init__(self, fn: Function, target: Target, plan: Plan):
+        self.fn = fn
+        self.plan = plan
+        self.b = LaneBuilder(fn, target)
+        self.addresses = Addresses(self.b, plan.levels, plan.lane_axis, plan.lanes, plan.deepest + 1)
+        slots = plan.kernel.slots
+        for slot in sorted({instr.slot for instr in instructions(plan.kernel) if isinstance(instr, (Load, Store))}):
+            self.addresses.bind(slot, self._argument(slot), slots[slot].dtype)
+        self.body = Body(self.b, self.addresses, self._argument(len(slots) + 1) if plan.checks else None)
+        self.position = int32 if plan.points < 2**31 else int64
+        self.flat = flatten(axes_of(plan.kernel.inner, len(plan.kernel.outer)), row_major_strides(plan.kernel.inner))
+        self.live = [stage for stage in plan.stages if plan.points or not stage.inner]
+        self.stage_keys = {id(stage): self._keys(stage) for stage in self.live}
+        self.keys = list(dict.fromkeys(key for stage in self.live for key in self.stage_keys[id(stage)]))
+        self.addresses.track(self.keys)
+        self._run(placed for stage in self.live for placed in stage.at(0))
+
+    def _argument(self, position: int) -> str:
+        at = self.fn.op(f"getelementptr ptr, ptr %args, i64 {position}")
+        return self.fn.op(f"load ptr, ptr {at}, align 8", "slot")
+
+    def _keys(self, stage: PlannedStage) -> list[Key]:
+        found = keys(stage.body)
+        if any(reductions.is_positional(placed.instr.reducer) for placed in stage.reduces):
+            found.append((None, self.flat))
+        return found
+
+    def _run(self, body: Iterable[Placed]) -> None:
+        for placed in body:
+            self.body.run(placed.number, placed.instr, placed.varies)
+
+    def enter_unit(self) -> None:
+        """The axes of level 1 have their values."""
+        self.addresses.enter(1, self.keys)
+        self._run(placed for stage in self.live for placed in stage.at(1))
+
+    def row(self) -> None:
+        """All stages, once the outer axes have their values."""
+        self.addresses.enter(ROW, self.keys)
+        for stage in self.plan.stages:
+            if stage.inner:
+                self._inner_stage(stage)
+            else:
+                self._run(stage.at(ROW))
+
+    def _inner_stage(self, stage: PlannedStage) -> None:
+        plan, b = self.plan, self.b
+        across = not plan.columns and plan.lanes > 1
+        groups = lane_groups(plan, stage.at(plan.deepest)) if across else None
+        accs: Accumulators = []
+        for placed in stage.reduces:
+            wide = across or placed.varies
+            copies = groups.used if groups else len(self.addresses.copies) if wide else 1
+            start = tuple(b.splat(part, plan.lanes if wide else 1) for part in self._identity(placed.instr))
+            accs.append([start] * copies)
+        if plan.points:
+            if plan.deepest != ROW:
+                self._run(stage.at(ROW))
+            accs = self._loops(stage, 0, accs, groups)
+        for placed, parts in zip(stage.reduces, accs, strict=True):
+            reducer = placed.instr.reducer
+            if across:
+                parts = [reductions.across(b, reducer, reductions.fold(b, reducer, parts))]
+            self.body.values[placed.number] = tuple(b.cast(part[-1], placed.instr.dtype) for part in parts)
+
+    def _identity(self, instr: Reduce) -> Accumulator:
+        return reductions.identity(self.b, instr.reducer, self.plan.dtype(instr.arg), self.position)
+
+    # --- loops over a row's elements -------------------------------------------------------------------------------------------
+
+    def _loops(self, stage: PlannedStage, depth: int, accs: Accumulators, groups: Groups | None) -> Accumulators:
+        """The loops over inner axes from `depth` on; returns the accumulators after them."""
+        inner = self.plan.kernel.inner
+        if depth == len(inner):
+            return self._point(stage, accs)
+        last = depth == len(inner) - 1
+        level, axis = FIRST_INNER + depth, len(self.plan.kernel.outer) + depth
+
+        def step(at: str, accs: Accumulators, copies: tuple[Copy, ...] | None = None) -> Accumulators:
+            if copies:
+                self.addresses.copies = copies
+            self.addresses.axis[axis] = at
+            self.addresses.enter(level, self.stage_keys[id(stage)])
+            if not last:
+                self._run(stage.at(level))
+            return self._loops(stage, depth + 1, accs, groups)
+
+        if groups is None or not last:
+            return self._repeat(inner[depth], 1, accs, step)
+        covered = groups.main * groups.size
+        accs = self._repeat(covered, groups.size, accs, lambda at, accs: step(at, accs, groups.copies))
+        return step(str(covered), accs, groups.rest) if groups.rest else accs
+
+    def _repeat(self, stop: int, step: int, accs: Accumulators, body: Callable[[str, Accumulators], Accumulators]) -> Accumulators:
+        """`body` at 0, step, ... below `stop`, a multiple of `step`."""
+        if stop == 0:
+            return accs
+        if stop == step:
+            return body("0", accs)
+        parts = [part for copies in accs for acc in copies for part in acc]
+        types = [llvm_type(part.dtype, part.lanes) for part in parts]
+        with repeat(self.fn, "0", str(stop), step, [(type_, part.name) for type_, part in zip(types, parts, strict=True)]) as loop:
+            after = body(loop.index, _renamed(accs, loop.carried))
+            loop.next(*(part.name for copies in after for acc in copies for part in acc))
+        return _renamed(accs, loop.results)
+
+    def _point(self, stage: PlannedStage, accs: Accumulators) -> Accumulators:
+        """The body at one element of the row, or at one group of them."""
+        across = not self.plan.columns and self.plan.lanes > 1
+        copies = self.addresses.copies
+        result = [list(each) for each in accs]
+        which = iter(result)
+        for placed in stage.at(self.plan.deepest):
+            instr = placed.instr
+            if not isinstance(instr, Reduce):
+                self.body.run(placed.number, instr, placed.varies)
+                continue
+            mine = next(which)
+            for copy in range(len(copies) if across else len(mine)):
+                live = copies[copy].live
+                mask = live_mask(live, self.plan.lanes) if across and live < self.plan.lanes else None
+                position = None
+                if reductions.is_positional(instr.reducer):
+                    position = self.addresses.coordinate(self.flat, copy, self.position)
+                x = self.body.value(instr.arg, copy)
+                mine[copy] = reductions.update(self.b, instr.reducer, mine[copy], x, position, mask)
+        return result
+
+
+def _renamed(accs: Accumulators, names: list[str]) -> Accumulators:
+    """The same accumulators under other names."""
+    fresh = iter(names)
+    return [[tuple(Value(next(fresh), part.dtype, part.lanes) for part in acc) for acc in copies] for copies in accs]
