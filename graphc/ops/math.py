@@ -109,8 +109,15 @@ def _custom_backward(node: Node, v: Tensor) -> list[Tensor | None]:
     return [None, *attrs_backward(node.attrs)(operands(node)[1:], v)]
 
 
-def attrs_backward(attrs: Attrs) -> Callable[[Sequence[Tensor], Tensor], Sequence[Tensor | None]]:
-    return attrs["backward"]
+Backward = Callable[[Sequence["Tensor"], "Tensor"], Sequence["Tensor | None"]]
+
+# backward functions that nodes refer to by name, so that a graph's text can be read back
+BACKWARDS: dict[str, Backward] = {}
+
+
+def attrs_backward(attrs: Attrs) -> Backward:
+    backward = attrs["backward"]
+    return BACKWARDS[backward] if isinstance(backward, str) else backward
 
 
 def _double(inputs: Sequence[Tensor], v: Tensor) -> list[Tensor]:

@@ -1,0 +1,120 @@
+"""Losses of class scores. Classes are axis 1 of (N, C, d1, ...), axis 0 of a single (C,).
+
+A score is picked by comparing the target with the class numbers, where(c == target, z, 0) summed over c, rather than by a gather: the
+comparison fuses into the sweep that reads the scores anyway, and its backward function is the same comparison.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import graphc.functions as fn
+from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.functions.indexing import checked_index
+from graphc.nn.functional.common import REDUCTIONS, number, one_of, only_floats
+from graphc.op import rule
+from graphc.tensor import Tensor
+from graphc.types import is_float, is_integer
+
+
+def shifted_logits(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """z - max z and log Σ exp(z - max z): log softmax is their difference, and is exact for logits of any size."""
+    peak = fn.stop_gradient(fn.max(x, axis=axis, keepdims=True))
+    # an infinite peak is not taken out: inf - inf would be NaN also for the other classes
+    shifted = x - fn.where(fn.isfinite(peak), peak, 0)
+    return shifted, fn.log(fn.sum(fn.exp(shifted), axis=axis, keepdims=True))
+
+
+def _class_axis(name: str, x: Tensor) -> int:
+    with rule(name, x):
+        if x.ndim == 0:
+            raise ShapeError("expected scores (C,) or (N, C, d1, ...), got a scalar")
+    return 0 if x.ndim == 1 else 1
+
+
+def _class_weights(name: str, weight: Any, x: Tensor, axis: int) -> Tensor:
+    w = fn.as_tensor(weight, x.dtype)
+    with rule(name, x, w):
+        if w.shape != (x.shape[axis],):
+            raise ShapeError(f"weight must have one element for each of {x.shape[axis]} classes, got {w.type}")
+    return fn.reshape(w, tuple(-1 if i == axis else 1 for i in range(x.ndim)))
+
+
+def _indices(name: str, x: Tensor, target: Tensor, axis: int, ignore_index: Any) -> tuple[Tensor, Tensor]:
+    """Which class is the target, shaped as the scores, and which targets count. Labels out of range fail the call."""
+    if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
+        raise InputError(f"{name}: ignore_index must be an integer, not {ignore_index!r}")
+    with rule(name, x, target):
+        if not is_integer(target.dtype):
+            raise DTypeError(f"the target must be class indices (integers), got {target.type}")
+        if target.shape != x.shape[:axis] + x.shape[axis + 1 :]:
+            raise ShapeError(f"the target of scores {x.shape} must have shape {x.shape[:axis] + x.shape[axis + 1 :]}, got {target.shape}")
+    classes = x.shape[axis]
+    target = checked_index(target, 0, classes, name, ignore=ignore_index)
+    numbers = fn.arange(classes, dtype=target.dtype)
+    chosen = fn.expand_dims(target, axis) == fn.reshape(numbers, tuple(-1 if i == axis else 1 for i in range(x.ndim)))
+    return chosen, target != ignore_index
+
+
+def _pick(chosen: Tensor, x: Tensor, axis: int) -> Tensor:
+    """The element of the target class."""
+    return fn.sum(fn.where(chosen, x, 0), axis=axis)
+
+
+def _weighted(losses: Tensor, weights: Tensor, reduction: str) -> Tensor:
+    """Reduced losses, their mean over the total weight."""
+    if reduction == "none":
+        return losses
+    return fn.sum(losses) / fn.sum(weights) if reduction == "mean" else fn.sum(losses)
+
+
+def cross_entropy(
+    input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+) -> Tensor:
+    """log Σ exp z - z_y of logits z, from class indices y (int32 or int64) or from class probabilities shaped as the logits.
+
+    `weight` scales each class; targets equal to `ignore_index` count neither in the sum nor in the mean, which divides by the
+    weights of the targets (for probabilities: by their number). `label_smoothing` mixes the target with the uniform distribution.
+    """
+    name = "cross_entropy"
+    one_of(name, "reduction", reduction, REDUCTIONS)
+    smoothing = number(name, "label_smoothing", label_smoothing, low=0.0, high=1.0)
+    (x,) = only_floats(name, input)
+    axis = _class_axis(name, x)
+    t = fn.as_tensor(target)
+    weights = None if weight is None else _class_weights(name, weight, x, axis)
+    shifted, log_total = shifted_logits(x, axis)
+    if is_float(t.dtype):
+        return _from_probabilities(x, t, shifted - log_total, weights, axis, ignore_index, reduction, smoothing)
+    chosen, counted = _indices(name, x, t, axis, ignore_index)
+    # the peak cancels here, not in log-sum-exp minus score, where large logits would leave no digits
+    losses = fn.squeeze(log_total, axis) - _pick(chosen, shifted, axis)
+    weight_of_target = fn.astype(counted, x.dtype)
+    if weights is not None:
+        weight_of_target = fn.where(counted, _pick(chosen, fn.broadcast_to(weights, x.shape), axis), 0)
+        losses = losses * weight_of_target
+    losses = fn.where(counted, losses, 0)
+    if smoothing:
+        spread = log_total - shifted if weights is None else (log_total - shifted) * weights
+        uniform = fn.where(counted, fn.sum(spread, axis=axis), 0)
+        losses = losses * (1 - smoothing) + uniform * (smoothing / max(x.shape[axis], 1))
+    return _weighted(losses, weight_of_target, reduction)
+
+
+def _from_probabilities(
+    x: Tensor, t: Tensor, log_p: Tensor, weights: Tensor | None, axis: int, ignore_index: int, reduction: str, smoothing: float
+) -> Tensor:
+    with rule("cross_entropy", x, t):
+        if t.shape != x.shape:
+            raise ShapeError(f"a float target holds class probabilities, shaped as the logits {x.shape}; got {t.shape}")
+        if ignore_index != -100:
+            raise InputError("ignore_index applies to class indices, not to class probabilities")
+    classes = x.shape[axis]
+    t = fn.astype(t, x.dtype)
+    if smoothing:
+        t = t * (1 - smoothing) + smoothing / classes
+    terms = log_p * t if weights is None else log_p * t * weights
+    losses = -fn.sum(terms, axis=axis)
+    if reduction == "none":
+        return losses
+    return fn.mean(losses) if reduction == "mean" else fn.sum(losses)

@@ -1,0 +1,73 @@
+"""State dicts: a module's parameters and persistent buffers as plain arrays by path, and their atomic loading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from graphc.errors import DTypeError, GraphcError, InputError, ShapeError
+from graphc.nn.parameter import numpy_value
+from graphc.tensor import State
+from graphc.types import is_integer
+
+if TYPE_CHECKING:
+    from graphc.nn.module import Module
+
+
+class IncompatibleKeys(NamedTuple):
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def entries(module: Module) -> Iterator[tuple[str, State]]:
+    """Every saved state by path, in PyTorch's order: a module's parameters, its buffers, then its children. A shared state stands
+    under each of its paths."""
+    for path, each in module.named_modules(remove_duplicate=False):
+        saved = {name: buffer for name, buffer in each._buffers.items() if name not in each._transient}
+        for name, state in (*each._parameters.items(), *saved.items()):
+            if state is not None:
+                yield (f"{path}.{name}" if path else name), state
+
+
+def load(module: Module, values: Any, strict: bool) -> IncompatibleKeys:
+    if not isinstance(values, Mapping):
+        raise InputError(f"load_state_dict: expected a dict of arrays by name, got {type(values).__name__}")
+    expected = dict(entries(module))
+    missing = [name for name in expected if name not in values]
+    unexpected = [name for name in values if name not in expected]
+    problems: list[GraphcError] = []
+    if strict and missing:
+        problems.append(InputError("missing keys: " + ", ".join(missing)))
+    if strict and unexpected:
+        problems.append(InputError("unexpected keys: " + ", ".join(map(str, unexpected))))
+    new: list[tuple[State, np.ndarray]] = []
+    for name, state in expected.items():
+        if name in values:
+            try:
+                new.append((state, _fitting(name, values[name], state)))
+            except (ShapeError, DTypeError, InputError) as error:
+                problems.append(error)
+    if problems:
+        # the most specific of the kinds of mistake, so that a wrong shape is a ShapeError whatever else is wrong
+        kind = next(kind for kind in (ShapeError, DTypeError, InputError) if any(type(problem) is kind for problem in problems))
+        raise kind(f"load_state_dict: {type(module).__name__} is unchanged:" + "".join(f"\n  {problem}" for problem in problems))
+    for state, array in new:
+        state.array[...] = array
+    return IncompatibleKeys(missing, unexpected)
+
+
+def _fitting(name: str, value: Any, state: State) -> np.ndarray:
+    """A copy of the value in the state's type: a view could alias another of the arrays that are about to be written."""
+    array = numpy_value(value, name)
+    if array.shape != state.shape:
+        raise ShapeError(f"{name}: expected shape {state.shape}, got {array.shape}")
+    if not np.can_cast(array.dtype, state.dtype, "same_kind"):
+        raise DTypeError(f"{name}: expected {state.dtype.name}, got {array.dtype.name}")
+    if is_integer(state.dtype) and array.size and is_integer(array.dtype):
+        info = np.iinfo(state.dtype)
+        if array.min() < info.min or array.max() > info.max:
+            raise InputError(f"{name}: an integer is out of range for {state.dtype.name}")
+    with np.errstate(over="ignore"):
+        return np.array(array, dtype=state.dtype)
