@@ -28,12 +28,23 @@ class Operand:
 
     load: Load
     row_axis: int
+    rows: int
+    depth: int
     row_stride: int | None
     k_stride: int | None
 
     @property
     def strided(self) -> bool:
         return self.row_stride is not None and self.k_stride is not None and not self.load.where
+
+    @property
+    def contiguous_rows(self) -> bool:
+        """Whether neighbouring rows are neighbours in memory."""
+        return self.strided and (self.row_stride == 1 or self.rows == 1)
+
+    @property
+    def contiguous_k(self) -> bool:
+        return self.strided and (self.k_stride == 1 or self.depth == 1)
 
     @property
     def base(self) -> Index:
@@ -79,13 +90,15 @@ def flatten(kernel: Contraction) -> Flat:
             values[number] = one
             number += 1
     batch, m, n, k = (math.prod(group) for group in groups)
-    lhs, rhs = (_operand(substituted(load, values), axis) for load, axis in ((kernel.lhs, M), (kernel.rhs, N)))
+    lhs, rhs = _operand(kernel.lhs, values, M, m, k), _operand(kernel.rhs, values, N, n, k)
     epilogue = tuple(substituted(instr, values) for instr in kernel.epilogue)
     return _oriented(Flat(batch, m, n, k, lhs, rhs, epilogue, kernel.slots, kernel.dtype))
 
 
-def _operand(load: Load, axis: int) -> Operand:
-    return Operand(load, axis, load.offset.stride(axis), load.offset.stride(K))
+def _operand(load: Load, values: Mapping[int, Index], axis: int, rows: int, depth: int) -> Operand:
+    flat = substituted(load, values)
+    assert isinstance(flat, Load)
+    return Operand(flat, axis, rows, depth, flat.offset.stride(axis), flat.offset.stride(K))
 
 
 def _oriented(flat: Flat) -> Flat:
@@ -93,7 +106,7 @@ def _oriented(flat: Flat) -> Flat:
     if _lane_merit(flat, M) <= _lane_merit(flat, N):
         return flat
     exchange = {M: Index.axis(N, flat.m), N: Index.axis(M, flat.n)}
-    lhs, rhs = (_operand(substituted(one.load, exchange), axis) for one, axis in ((flat.rhs, M), (flat.lhs, N)))
+    lhs, rhs = (_operand(one.load, exchange, axis, one.rows, one.depth) for one, axis in ((flat.rhs, M), (flat.lhs, N)))
     epilogue = tuple(substituted(instr, exchange) for instr in flat.epilogue)
     return Flat(flat.batch, flat.n, flat.m, flat.k, lhs, rhs, epilogue, flat.slots, flat.dtype)
 

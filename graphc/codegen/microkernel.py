@@ -15,6 +15,7 @@ import numpy as np
 
 from graphc.codegen.builder import Function, Module
 from graphc.codegen.target import Target
+from graphc.codegen.values import Value
 from graphc.types import SHORT_NAMES, is_bool, is_float, is_integer
 
 # One register holds the broadcast element and one is spare: the next broadcast, or the product where there is no FMA.
@@ -34,6 +35,20 @@ def memory_type(dtype: np.dtype) -> str:
 def lanes_of(target: Target, dtype: np.dtype) -> int:
     """Elements in a register. A register of bools is kept as short as one of 32-bit elements: so many meet other types in the epilogue."""
     return target.lanes(4 if is_bool(dtype) else dtype.itemsize)
+
+
+def load_lanes(fn: Function, dtype: np.dtype, lanes: int, pointer: str) -> Value:
+    """A register of elements from scratch memory."""
+    vector = f"<{lanes} x {memory_type(dtype)}>"
+    name = fn.op(f"load {vector}, ptr {pointer}, align {dtype.itemsize}")
+    return Value(fn.op(f"icmp ne {vector} {name}, zeroinitializer") if is_bool(dtype) else name, dtype, lanes)
+
+
+def store_lanes(fn: Function, value: Value, pointer: str) -> None:
+    """A register of elements to scratch memory."""
+    vector = f"<{value.lanes} x {memory_type(value.dtype)}>"
+    name = fn.op(f"zext <{value.lanes} x i1> {value.name} to {vector}") if is_bool(value.dtype) else value.name
+    fn.do(f"store {vector} {name}, ptr {pointer}, align {value.dtype.itemsize}")
 
 
 def most_rows(target: Target, vectors: int) -> int:

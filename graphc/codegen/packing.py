@@ -152,8 +152,8 @@ def masked_load(fn: Function, vector: str, element: str, size: int, at: str, mas
     lanes = int(vector[1 : vector.index(" ")])
     suffix = {"float": "f32", "double": "f64"}.get(element, element)
     full = f"@llvm.masked.load.v{lanes}{suffix}.p0"
-    fn.module.declare(full, f"{vector} {full}(ptr, i32, <{lanes} x i1>, {vector})")
-    return f"call {vector} {full}(ptr {at}, i32 {size}, <{lanes} x i1> {mask}, {vector} zeroinitializer)"
+    fn.module.declare(full, f"{vector} {full}(ptr, <{lanes} x i1>, {vector})")
+    return f"call {vector} {full}(ptr align {size} {at}, <{lanes} x i1> {mask}, {vector} zeroinitializer)"
 
 
 def _element(fn: Function, base: str, index: str, size: int) -> str:
