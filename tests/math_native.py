@@ -1,7 +1,7 @@
 """The math functions as native code over arrays, and how far they are from the exact values. For test_math.py and benchmarks/math_ulp.py.
 
-    exp = native(np.float32, "x86-64-v3")["exp"]
-    ulp_error(exp(x), exact("exp", x))     # in units of the last place of the exact values
+exp = native(np.float32, "x86-64-v3")["exp"]
+ulp_error(exp(x), exact("exp", x))     # in units of the last place of the exact values
 """
 
 from __future__ import annotations
@@ -51,9 +51,12 @@ def host_levels() -> tuple[str, ...]:
     return ("x86-64-v2",) + ("x86-64-v3",) * v3 + ("x86-64-v4",) * v4
 
 
-def kernel_text(dtype: np.dtype, level: str, lanes: int = 0) -> str:
+Operands = tuple[float | None, float | None]
+
+
+def kernel_text(dtype: np.dtype, level: str, lanes: int = 0, operands: Operands = (None, None)) -> str:
     """A module with a function `name(ptr x, ptr y, ptr result, i64 n)` for every math function; n is a multiple of the lanes,
-    which fill a register unless stated."""
+    which fill a register unless stated. An operand may be a constant instead of an array."""
     target = level_target(level)
     lanes = lanes or target.lanes(dtype.itemsize)
     vector = llvm_type(dtype, lanes)
@@ -62,9 +65,12 @@ def kernel_text(dtype: np.dtype, level: str, lanes: int = 0) -> str:
         fn = module.function(name, [("ptr", "x"), ("ptr", "y"), ("ptr", "result"), ("i64", "n")])
         with fn.loop("0", "%n", lanes) as loop:
             at = [fn.op(f"getelementptr {ELEMENT[dtype]}, ptr %{base}, i64 {loop.index}") for base in ("x", "y", "result")]
-            used = at[: 2 if name == BINARY else 1]
-            args = [Value(fn.op(f"load {vector}, ptr {p}, align {dtype.itemsize}"), dtype, lanes) for p in used]
-            result = getattr(vector_math, name)(LaneBuilder(fn, target), *args)
+            b = LaneBuilder(fn, target)
+            args = [
+                Value(fn.op(f"load {vector}, ptr {p}, align {dtype.itemsize}"), dtype, lanes) if v is None else b.const(v, dtype)
+                for p, v in list(zip(at, operands, strict=False))[: 2 if name == BINARY else 1]
+            ]
+            result = b.splat(getattr(vector_math, name)(b, *args), lanes)
             fn.do(f"store {vector} {result.name}, ptr {at[2]}, align {dtype.itemsize}")
             loop.next()
         fn.ret()
@@ -74,11 +80,11 @@ def kernel_text(dtype: np.dtype, level: str, lanes: int = 0) -> str:
 class Native:
     """The functions of one dtype and level, by name; calling one maps arrays to an array."""
 
-    def __init__(self, dtype: np.dtype, level: str, lanes: int):
+    def __init__(self, dtype: np.dtype, level: str, lanes: int, operands: Operands):
         self.dtype = dtype
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
-        code = llvm.emit_object(kernel_text(dtype, level, lanes), level_target(level))
+        code = llvm.emit_object(kernel_text(dtype, level, lanes, operands), level_target(level))
         library = binding.JITLibraryBuilder().add_object_img(code)
         for name in NAMES:
             library.export_symbol(name)
@@ -103,8 +109,8 @@ class Native:
 
 
 @cache
-def native(dtype: np.dtype, level: str, lanes: int = 0) -> Native:
-    return Native(np.dtype(dtype), level, lanes)
+def native(dtype: np.dtype, level: str, lanes: int = 0, operands: Operands = (None, None)) -> Native:
+    return Native(np.dtype(dtype), level, lanes, operands)
 
 
 def samples(name: str, dtype: np.dtype, count: int, seed: int = 0) -> tuple[np.ndarray, ...]:

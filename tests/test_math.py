@@ -105,6 +105,30 @@ def test_bits_do_not_depend_on_the_lanes(name: str, dtype: np.dtype, level: str)
         np.testing.assert_array_equal(np.signbit(got[got == 0]), np.signbit(want[got == 0]))
 
 
+@pytest.mark.parametrize("y", (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0))
+@each_dtype
+@each_level
+def test_power_of_a_constant(y: float, dtype: np.dtype, level: str) -> None:
+    x = samples(BINARY, dtype, 1000, seed=5)[0]
+    got = native(dtype, level, operands=(None, y))[BINARY](x)
+    want = native(dtype, level)[BINARY](x, np.full_like(x, y))
+    np.testing.assert_array_max_ulp(got[~np.isnan(want)], want[~np.isnan(want)], 3)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    np.testing.assert_array_equal(np.signbit(got[want == 0]), np.signbit(want[want == 0]))
+    exactly = exact(BINARY, x, np.full_like(x, y))
+    assert exactly is None or np.max(ulp_error(got, exactly)) <= BOUND[dtype]
+
+
+@each_name
+@each_dtype
+def test_constant_operands(name: str, dtype: np.dtype) -> None:
+    level = host_levels()[-1]
+    x, y = 0.7, -1.3
+    got = native(dtype, level, operands=(x, y))[name](np.zeros(1, dtype))
+    want = native(dtype, level)[name](np.array([x], dtype), np.array([y], dtype))
+    np.testing.assert_array_equal(got, want)
+
+
 @each_dtype
 @pytest.mark.parametrize("level", LEVELS)
 def test_no_function_is_called(dtype: np.dtype, level: str) -> None:

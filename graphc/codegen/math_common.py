@@ -111,3 +111,11 @@ def two_product(b: LaneBuilder, x: Value, y: Value) -> tuple[Value, Value]:
     low = b.sub(b.mul(xh, yh), high)
     low = b.add(b.add(low, b.mul(xh, yl)), b.mul(xl, yh))
     return high, b.add(low, b.mul(xl, yl))
+
+
+def remainder(b: LaneBuilder, z: Value, x: Value, y: Value) -> Value:
+    """z - x * y, exact where z is x * y but for a rounding or two."""
+    if b.target.has_fma:
+        return b.fma(b.neg(x), y, z)
+    product, low = two_product(b, x, y)
+    return b.sub(b.sub(z, product), low)

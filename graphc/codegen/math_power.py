@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphc.codegen.math_common import FORMAT, at_least, at_most, constants, fast_two_sum, polynomial, two_product
+from graphc.codegen.math_common import FORMAT, at_least, at_most, constants, fast_two_sum, polynomial, remainder, two_product
 from graphc.codegen.math_exp import EXP, reduce, scales
 from graphc.codegen.math_log import decompose
-from graphc.codegen.values import TWIN, Value
+from graphc.codegen.values import TWIN, Value, literal_value
 from graphc.types import float32, float64
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def _log_pair(b: LaneBuilder, x: Value) -> tuple[Value, Value]:
     divisor, divisor_low = fast_two_sum(b, c(2), f)
     inverse = b.div(c(1), divisor)
     s = b.mul(f, inverse)
-    product, product_low = two_product(b, s, divisor)
-    rest = b.sub(b.sub(b.sub(f, product), product_low), b.mul(s, divisor_low))
+    rest = b.fma(b.neg(s), divisor_low, remainder(b, f, s, divisor))
     s_low = b.mul(rest, inverse)
     # z = s^2, cube = s^3.
     z, z_low = two_product(b, s, s)
@@ -124,8 +123,26 @@ def _power_f64(b: LaneBuilder, x: Value, y: Value) -> Value:
     return b.mul(b.fma(z, first, first), second)
 
 
+def _power_of_literal(b: LaneBuilder, x: Value, y: float) -> Value | None:
+    """x^y for the few constants y for which one or two roundings do, as they must for 2 ULP."""
+    c = constants(b, x)
+    if y == -1:
+        return b.div(c(1), x)
+    if y == 0.5:
+        # pow makes (-0)^0.5 = +0, as does adding 0, and (-inf)^0.5 = +inf.
+        return b.where(b.eq(x, c(-INF)), c(INF), b.sqrt(b.add(x, c(0))))
+    if y in (1, 2, 3):
+        square = x if y == 1 else b.mul(x, x)
+        return square if y < 3 else b.mul(square, x)
+    return None
+
+
 def power(b: LaneBuilder, x: Value, y: Value) -> Value:
     """x^y as C's pow: x^0 = 1^y = 1 even for NaN; NaN for finite x < 0 and finite non-integral y; (-0)^y keeps the sign for odd y."""
+    if y.is_literal:
+        special = _power_of_literal(b, x, literal_value(y))
+        if special is not None:
+            return special
     c = constants(b, x)
     integer = TWIN[x.dtype]
     size = b.abs(x)
