@@ -312,3 +312,136 @@ def test_reshaped_operands() -> None:
     first, second = unflatten(j, (4, 6))
     right = Load(1, (second * 4 + first) * k + l, float32)
     check([mapped(m, n, k, left, right, (m * k, n * k, m * n))], RUNNABLE)
+
+
+# --- epilogues -----------------------------------------------------------------------------------------------------------------
+
+
+def apply(name: str, *args: int, dtype: np.dtype = float32) -> Apply:
+    return Apply(OPS[name], args, dtype)
+
+
+def epilogue_case(m: int, n: int, k: int, make, extra: Sequence[tuple[np.dtype, int]], layout: str = "ik,jk->ij", batch: int = 0) -> Case:
+    """`make(b, i, j)` gives the epilogue over the axes of batch, m and n; `extra` are the slots after the two operands."""
+    spec = "b" + layout.replace(",", ",b").replace("->", "->b") if batch else layout
+    extents = ([batch] if batch else []) + [m, n]
+    axes = [Index.axis(axis, extent) for axis, extent in enumerate(extents)]
+    kernel = contraction(spec, dict(b=batch, i=m, j=n, k=k), float32, make(*([Index()] * (3 - len(axes)) + axes)))
+    slots = kernel.slots[:2] + tuple(Slot(dtype, size) for dtype, size in extra)
+    rng = np.random.default_rng(m * n + k)
+    return Contraction(kernel.batch, kernel.m, kernel.n, kernel.k, kernel.lhs, kernel.rhs, kernel.epilogue, slots, float32), [
+        draw(rng, slot.size, slot.dtype) for slot in slots
+    ]
+
+
+SHAPES = [(1, 1, 3), (5, 1, 4), (1, 6, 4), (17, 33, 8), (30, 64, 16), (47, 100, 3), (16, 40, 0)]
+
+
+@pytest.mark.parametrize("level", RUNNABLE)
+def test_bias_relu_and_mask(level: str) -> None:
+    """max(sum + bias[n], 0) to one slot, whether it is positive to another."""
+
+    def make(n: int):
+        def body(b: Index, i: Index, j: Index) -> list[Instr]:
+            at = i * n + j
+            return [
+                Load(2, j, float32), apply("add", 0, 1), Const(0.0, float32), apply("maximum", 2, 3), Store(3, at, 4, float32),
+                apply("lt", 3, 2, dtype=bool_), Store(4, at, 6, bool_),
+            ]  # fmt: skip
+
+        return body
+
+    check([epilogue_case(m, n, k, make(n), [(float32, n), (float32, m * n), (bool_, m * n)]) for m, n, k in SHAPES], [level])
+
+
+def test_update_in_place() -> None:
+    """p -= rate * sum, into the state itself."""
+
+    def make(n: int):
+        def body(b: Index, i: Index, j: Index) -> list[Instr]:
+            at = i * n + j
+            return [
+                Load(2, at, float32), Load(3, Index(), float32), apply("mul", 2, 0), apply("sub", 1, 3), Store(2, at, 4, float32),
+            ]  # fmt: skip
+
+        return body
+
+    for layout in LAYOUTS:
+        check([epilogue_case(m, n, k, make(n), [(float32, m * n), (float32, 1)], layout) for m, n, k in SHAPES])
+
+
+def test_epilogue_over_batch_rows_and_transposed_stores() -> None:
+    """Loads along each axis alone and under a predicate; stores transposed, and with heads moved outwards."""
+
+    def make(m: int, n: int):
+        def body(b: Index, i: Index, j: Index) -> list[Instr]:
+            head, inner = unflatten(j, (n // 16, 16)) if n % 16 == 0 else (Index(), j)
+            return [
+                Load(2, b * m + i, float32), apply("mul", 0, 1),
+                Load(3, j, float32, (Range(j - i, 0, n),), 1.5), apply("add", 2, 3),
+                Store(4, (b * n + j) * m + i, 2, float32),
+                Store(5, ((b * (n // 16) + head) * m + i) * 16 + inner if n % 16 == 0 else (b * m + i) * n + j, 4, float32),
+            ]  # fmt: skip
+
+        return body
+
+    cases = []
+    for m, n, k in SHAPES:
+        extra = [(float32, 3 * m), (float32, n), (float32, 3 * m * n), (float32, 3 * m * n)]
+        cases.append(epilogue_case(m, n, k, make(m, n), extra, batch=3))
+    check(cases, RUNNABLE)
+
+
+def test_epilogue_after_the_last_of_several_k_blocks() -> None:
+    def body(b: Index, i: Index, j: Index) -> list[Instr]:
+        return [Load(2, i * 70 + j, float32), apply("add", 0, 1), Store(2, i * 70 + j, 2, float32)]
+
+    check([epilogue_case(30, 70, 3000, body, [(float32, 2100)], layout) for layout in LAYOUTS])
+
+
+# --- the code itself -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_no_spills_in_the_inner_loop(level: str, dtype: np.dtype) -> None:
+    """No tile that blocking can choose touches the stack between the loop's label and its branch, and each has all its multiply-adds there."""
+    target = level_target(level)
+    for vectors in range(1, 5):
+        module = llvm.new_module(target)
+        rows = most_rows(target, vectors)
+        tile_function(module, target, dtype, rows, vectors)
+        module.functions[0].linkage = ""
+        loops = inner_loops(llvm.emit_assembly(str(module), target))
+        assert len(loops) == 1
+        assert sum("vfmadd" in line for line in loops[0]) == rows * vectors
+        assert not [line for line in loops[0] if "%rsp" in line or "%rbp" in line], f"{rows}x{vectors}"
+
+
+def inner_loops(assembly: str) -> list[list[str]]:
+    """The lines of each innermost loop: from a label to a branch back to it."""
+    lines = [line.strip() for line in assembly.splitlines()]
+    labels = {line[:-1]: at for at, line in enumerate(lines) if re.fullmatch(r"\.?L\w+:", line)}
+    spans = []
+    for at, line in enumerate(lines):
+        jump = re.match(r"j\w+\s+(\.?L\w+)", line)
+        if jump and labels.get(jump[1], at) < at:
+            spans.append((labels[jump[1]], at))
+    innermost = [a for a in spans if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in spans)]
+    return [lines[first : last + 1] for first, last in innermost]
+
+
+def test_blocks_cover_the_space() -> None:
+    """Panels, tiles and blocks cover every row and column once, whatever the shape."""
+    for level, (m, n, k) in itertools.product(LEVELS, itertools.product([1, 2, 13, 64, 500, 3000], repeat=3)):
+        target = level_target(level)
+        flat = flatten(contraction("ik,jk->ij", dict(i=m, j=n, k=k)))
+        blocks, m, n = block(flat, target), flat.m, flat.n
+        lanes = lanes_of(target, np.dtype(np.float32))
+        columns = (blocks.panels - 1) * blocks.width
+        assert columns < n <= columns + blocks.last_width < n + lanes
+        assert blocks.m_block % blocks.rows == 0 and blocks.k_block % lanes == 0
+        assert (blocks.m_blocks - 1) * blocks.m_block < m <= blocks.m_blocks * blocks.m_block
+        assert (blocks.n_blocks - 1) * blocks.n_block < blocks.panels <= blocks.n_blocks * blocks.n_block
+        assert (blocks.k_blocks - 1) * blocks.k_block < k <= blocks.k_blocks * blocks.k_block
+        assert blocks.rows <= most_rows(target, max(blocks.vectors, blocks.last_vectors))
