@@ -19,6 +19,7 @@ import numpy as np
 
 from graphc.errors import InputError
 from graphc.runtime import jit, pool
+from graphc.runtime.binding import check_outputs
 from graphc.runtime.arena import ERROR_VALUE, FIRST_EXTERNAL, Frame
 from graphc.runtime.locks import guard
 from graphc.runtime.pointer import DIRECT, OFFSET, address, at
@@ -61,10 +62,25 @@ class Executable:
         return self._pool.workers if self._pool is not None else 1
 
     def __call__(self, inputs: Sequence[np.ndarray], out: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
-        """Run once. The outputs are fresh arrays, or those of `out`, which must fit exactly and overlap nothing else."""
+        """Run once. The outputs are fresh arrays, or those of `out`, which must fit exactly."""
         if len(inputs) != self._inputs:
             raise InputError(f"expected {self._inputs} inputs, got {len(inputs)}")
-        outputs = [np.empty(shape, dtype) for shape, dtype in self._output_types] if out is None else list(out)
+        if out is not None:
+            return self._call_into(inputs, out)
+        return self._locked(inputs, [np.empty(shape, dtype) for shape, dtype in self._output_types])
+
+    def _call_into(self, inputs: Sequence[np.ndarray], out: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """An array of `out` that shares memory with something the call reads is filled after the call."""
+        check_outputs(out, self._output_types)
+        taken = (*inputs, *self.states)
+        outputs = [np.empty_like(a) if any(np.may_share_memory(a, b) for b in taken) else a for a in out]
+        self._locked(inputs, outputs)
+        for array, output in zip(out, outputs, strict=True):
+            if output is not array:
+                array[...] = output
+        return list(out)
+
+    def _locked(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> list[np.ndarray]:
         if self._guard is None:
             return self._run(inputs, outputs)
         acquire, release = self._guard
