@@ -23,7 +23,7 @@ import numpy as np
 
 from graphc.graph import Graph, Node, Origin
 from graphc.options import Options
-from graphc.passes.rebuild import rebuild
+from graphc.passes.rebuild import move, rebuild
 
 # Longer arrays are compared by a digest of their bytes.
 MAX_PLAIN_BYTES = 64
@@ -49,9 +49,9 @@ def cse(graph: Graph, options: Options) -> Graph:
         if found is not node:  # the leader stands above
             new[node] = new[found]
             continue
-        now = node.with_inputs(tuple(new[operand] for operand in node.inputs))
+        now = move(node, new)
         united = tuple(origins.get(node, ()))
-        new[node] = now if united == now.origins else replace(now, origins=united)
+        new[node] = now if len(united) == len(node.origins) else replace(now, origins=united)
     return rebuild(graph, new)
 
 

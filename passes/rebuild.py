@@ -1,15 +1,27 @@
 """From what a pass decided about each node to a new graph.
 
-A pass over a Graph makes a mapping from old nodes to what stands in their place, whose operands are new already. `rebuild` turns that
-into a graph in which origins, too, name new nodes: `B[tanh, %3](v)` still says where %3 is after %3 was rewritten.
+A pass over a Graph makes a mapping from old nodes to what stands in their place, operands first: `move` takes a node to its new operands, then
+the pass decides. `rebuild` turns the mapping into a graph in which origins, too, name new nodes: `B[tanh, %3](v)` still says where
+%3 is after %3 was rewritten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from graphc.graph import Graph, Node, Origin, topological
+
+
+def move(node: Node, new: Mapping[Node, Node]) -> Node:
+    """The node over new operands, with origins as far as they are new already."""
+    inputs = tuple([new[operand] for operand in node.inputs])
+    if inputs == node.inputs:  # nodes are equal by identity
+        return node
+    return _with(node, inputs, tuple([Origin(one.op, one.node if one.node is None else new.get(one.node, one.node)) for one in node.origins]))
+
+
+def _with(node: Node, inputs: tuple[Node, ...], origins: tuple[Origin, ...]) -> Node:
+    return Node(node.op, inputs, node.attrs, node.type, node.loc, node.scope, origins)
 
 
 def rebuild(graph: Graph, new: Mapping[Node, Node]) -> Graph:
@@ -18,10 +30,9 @@ def rebuild(graph: Graph, new: Mapping[Node, Node]) -> Graph:
         return graph
     built: dict[Node, Node] = {}
     for node in topological(new[root] for root in graph.roots):
-        inputs = tuple(built[operand] for operand in node.inputs)
-        origins = follow(node.origins, new, built) if node.origins else ()
-        same = origins == node.origins and all(a is b for a, b in zip(inputs, node.inputs, strict=True))
-        built[node] = node if same else replace(node, inputs=inputs, origins=origins)
+        inputs = tuple([built[operand] for operand in node.inputs])
+        origins = _followed(node.origins, new, built) if node.origins else ()
+        built[node] = node if inputs == node.inputs and origins == node.origins else _with(node, inputs, origins)
     return Graph(
         tuple(built[new[node]] for node in graph.inputs),
         tuple(built[new[node]] for node in graph.outputs),
@@ -30,8 +41,10 @@ def rebuild(graph: Graph, new: Mapping[Node, Node]) -> Graph:
     )
 
 
-def follow(origins: tuple[Origin, ...], new: Mapping[Node, Node], built: Mapping[Node, Node]) -> tuple[Origin, ...]:
+def _followed(origins: tuple[Origin, ...], new: Mapping[Node, Node], built: Mapping[Node, Node]) -> tuple[Origin, ...]:
     """Origins whose forward nodes are the new ones. One that is gone, or does not stand above, becomes None, so that no graph keeps
     an older one alive."""
-    moved = (Origin(origin.op, None if origin.node is None else built.get(new.get(origin.node, origin.node))) for origin in origins)
+    if all([origin.node is None or built.get(origin.node) is origin.node for origin in origins]):
+        return origins
+    moved = [Origin(one.op, None if one.node is None else built.get(new.get(one.node, one.node))) for one in origins]
     return tuple(dict.fromkeys(moved))

@@ -24,7 +24,7 @@ from graphc.op import Kind
 from graphc.options import Options
 from graphc.passes.checks import Checks
 from graphc.passes.contraction import absorb_into_result, absorb_operand, canonical
-from graphc.passes.rebuild import rebuild
+from graphc.passes.rebuild import move, rebuild
 
 # Far more than any graph needs; a pair of rules that undo each other ends here instead of hanging.
 MAX_ROUNDS = 16
@@ -51,7 +51,7 @@ def _sweep(graph: Graph) -> Graph:
     uses.update(graph.outputs)
     uses.update(value for _, value in graph.updates)
     for node in graph.nodes:
-        now = node.with_inputs(tuple(new[operand] for operand in node.inputs))
+        now = move(node, new)
         checks.enter(node, now)
         rules = (absorb_into_result,) if _views_own_contraction(node, now, uses) else ()
         new[node] = _rewritten(now, rules, checks)

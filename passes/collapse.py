@@ -1,0 +1,73 @@
+"""Fewer, longer loops: adjacent axes of a sweep become one where every access walks through them in one stride.
+
+    outer (128, 512), load s0[512*a0 + a1]    ->    outer (65536), load s0[a0]
+
+Axes of one element go first. Vectors are then as full as they can be, whatever the shape was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from graphc.index import Axis, Index
+from graphc.program import Coordinate, Instr, Load, Stage, Store, Sweep
+
+
+def collapse(kernel: Sweep) -> Sweep:
+    extents = kernel.outer + kernel.inner
+    split = len(kernel.outer)
+    indices = list(_indices(kernel))
+    kept = [axis for axis, extent in enumerate(extents) if extent != 1]
+    # runs of axes that merge, each within outer or inner
+    runs: list[list[int]] = []
+    for axis in kept:
+        last = runs[-1][-1] if runs else None
+        if last is not None and (last < split) == (axis < split) and all(_mergeable(index, last, axis, extents[axis]) for index in indices):
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    if len(runs) == len(extents):
+        return kernel
+    values: dict[int, Index] = {}
+    sizes: list[int] = []
+    outer_count = sum(run[0] < split for run in runs)
+    for number, run in enumerate(runs):
+        size = 1
+        for axis in run:
+            size *= extents[axis]
+        sizes.append(size)
+        rest = Index(((Axis(number, size), 1),))
+        for axis in reversed(run[1:]):
+            values[axis] = rest % extents[axis] if extents[axis] else Index()
+            rest = rest // extents[axis] if extents[axis] else Index()
+        values[run[0]] = rest
+    stages = tuple(Stage(stage.inner, tuple(_moved(instr, values) for instr in stage.body)) for stage in kernel.stages)
+    return replace(kernel, outer=tuple(sizes[:outer_count]), inner=tuple(sizes[outer_count:]), stages=stages)
+
+
+def _indices(kernel: Sweep) -> Iterator[Index]:
+    for stage in kernel.stages:
+        for instr in stage.body:
+            if isinstance(instr, (Load, Store)):
+                yield instr.offset
+            if isinstance(instr, Load):
+                yield from (condition.index for condition in instr.where)
+            if isinstance(instr, Coordinate):
+                yield instr.index
+
+
+def _mergeable(index: Index, left: int, right: int, extent: int) -> bool:
+    step, stride = index.stride(left), index.stride(right)
+    return step is not None and stride is not None and step == stride * extent
+
+
+def _moved(instr: Instr, values: dict[int, Index]) -> Instr:
+    if isinstance(instr, Load):
+        where = tuple(replace(condition, index=condition.index.substitute(values)) for condition in instr.where)
+        return replace(instr, offset=instr.offset.substitute(values), where=where)
+    if isinstance(instr, Store):
+        return replace(instr, offset=instr.offset.substitute(values))
+    if isinstance(instr, Coordinate):
+        return replace(instr, index=instr.index.substitute(values))
+    return instr

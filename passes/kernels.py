@@ -1,0 +1,299 @@
+"""From a cluster to a kernel: scalar instructions over the points of its domain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.graph import Node
+from graphc.index import Index, Where, axes_of, flatten, unflatten
+from graphc.op import OPS, Kind
+from graphc.ops.contract import split_spec
+from graphc.passes.access import leaves
+from graphc.passes.clusters import Cluster
+from graphc.passes.collapse import collapse
+from graphc.program import (
+    Apply, Buffer, Check, Const, Contraction, Coordinate, Instr, Kernel, Launch, Load, Reduce, Scatter, Slot, Stage, Store, Sweep,
+)  # fmt: skip
+from graphc.rewriting import splat
+from graphc.types import bool_, int64, row_major_strides
+
+IDENTITIES = ("copy", "stop_gradient")  # ops without a scalar instruction
+
+
+class KernelBuilder:
+    """Builds one launch. `memory` says where to read a node's elements, `targets` where to store those of the cluster's."""
+
+    def __init__(self, cluster: Cluster, memory: dict[Node, Buffer], targets: dict[Node, list[Buffer]], checks: dict[Node, int]):
+        self.cluster = cluster
+        self.members = set(cluster.nodes)
+        self.memory = memory
+        self.targets = targets
+        self.checks = checks
+        self.args: dict[Buffer, int] = {}
+        self.body: list[Instr] = []
+        self.stores: list[Store] = []
+        self.count = 0
+        self.memo: dict[Any, int] = {}  # values of the stage being built, and row values
+        self.element: tuple[Index, ...] = ()  # the point of the domain's shape
+        self.kept: tuple[Index, ...] = ()
+
+    def build(self) -> Launch:
+        head = self.cluster.nodes[0]
+        if head.op.kind is Kind.SCATTER:
+            kernel: Kernel = self._scatter(head)
+        elif self.cluster.contract:
+            kernel = self._contraction(head)
+        else:
+            kernel = collapse(self._sweep())
+        names = [node.op.name for node in self.cluster.nodes if node.op.name not in IDENTITIES]
+        label = "+".join(names[:8]) + ("+..." if len(names) > 8 else "") or "copy"
+        return Launch(kernel, tuple(self.args), label)
+
+    # --- values ---
+
+    def _emit(self, instr: Instr) -> int:
+        self.body.append(instr)
+        self.count += 1
+        return self.count - 1
+
+    def _slot(self, buffer: Buffer) -> int:
+        return self.args.setdefault(buffer, len(self.args))
+
+    def value(self, node: Node, index: tuple[Index, ...], where: Where = ()) -> int:
+        """The number of the value of `node` at `index`; anything, but safely, where `where` fails."""
+        key = node if node in self.memo else (node, index, where)
+        if key not in self.memo:
+            self.memo[key] = self._make(node, index, where)
+        return self.memo[key]
+
+    def _make(self, node: Node, index: tuple[Index, ...], where: Where) -> int:
+        constant = splat(node)
+        if constant is not None:
+            return self._emit(Const(constant.item(), node.type.dtype))
+        if node.op.name == "iota":
+            return self._as(self._emit(Coordinate(index[0])), int64, node.type.dtype)
+        if self._in_memory(node):
+            return self._load(node, index, where, 0)
+        if node.op.kind is Kind.VIEW:
+            return self._view(node, index, where)
+        return self._compute(node, index, where)
+
+    def _in_memory(self, node: Node) -> bool:
+        return node in self.memory and node not in self.members
+
+    def _load(self, node: Node, index: tuple[Index, ...], where: Where, fill: Any) -> int:
+        offset = flatten(index, node.type.strides)
+        return self._emit(Load(self._slot(self.memory[node]), offset, node.type.dtype, where, fill))
+
+    def _as(self, value: int, source: np.dtype, dtype: np.dtype) -> int:
+        return value if source == dtype else self._emit(Apply(OPS["cast"], (value,), dtype, (("dtype", dtype),)))
+
+    def _view(self, node: Node, index: tuple[Index, ...], where: Where) -> int:
+        pieces = node.op.pieces(node, index)  # type: ignore[misc]
+        fill = node.attrs.get("value", 0)
+        if len(pieces) == 1:
+            (piece,) = pieces
+            operand = node.inputs[piece.operand]
+            if not piece.where:
+                return self.value(operand, piece.index, where)
+            if self._in_memory(operand) and not where:
+                return self._load(operand, piece.index, piece.where, fill)
+        result = self._emit(Const(fill, node.type.dtype))
+        for piece in pieces:
+            inside = self.value(node.inputs[piece.operand], piece.index, where + piece.where)
+            result = self._emit(Apply(OPS["where"], (self._holds(piece.where), inside, result), node.type.dtype)) if piece.where else inside
+        return result
+
+    def _holds(self, where: Where) -> int:
+        """A bool value: whether the conjunction holds."""
+        result = None
+        for condition in where:
+            at = self._emit(Coordinate(condition.index))
+            low = self._emit(Apply(OPS["le"], (self._emit(Const(condition.low, int64)), at), bool_))
+            high = self._emit(Apply(OPS["lt"], (at, self._emit(Const(condition.high, int64))), bool_))
+            both = self._emit(Apply(OPS["and"], (low, high), bool_))
+            result = both if result is None else self._emit(Apply(OPS["and"], (result, both), bool_))
+        assert result is not None
+        return result
+
+    def _compute(self, node: Node, index: tuple[Index, ...], where: Where = ()) -> int:
+        """The instruction of a node whose operands are read at `index`."""
+        op, dtype = node.op, node.type.dtype
+        if op.kind is Kind.GATHER:
+            return self._gather(node, index, where)
+        args = tuple(self.value(x, index, where) for x in node.inputs)
+        if op.effect:
+            attrs = node.attrs
+            return self._emit(Check(args[0], attrs["low"], attrs["high"], attrs["ignore"], self.checks[node], dtype))
+        if op.name in IDENTITIES:
+            return args[0]
+        return self._emit(Apply(op, args, dtype, tuple(sorted(node.attrs.items()))))
+
+    def _gather(self, node: Node, index: tuple[Index, ...], where: Where) -> int:
+        x, positions = node.inputs
+        axis, rank = node.attrs["axis"], positions.type.rank
+        at = self.value(positions, index[axis : axis + rank], where)
+        (read,) = leaves(x, axes_of(x.type.shape))
+        stride = read.flat.stride(axis) or 0
+        point = (*index[:axis], Index(), *index[axis + rank :])
+        offset = read.flat.substitute(dict(enumerate(point)))
+        return self._emit(Load(self._slot(self.memory[read.base]), offset, node.type.dtype, where, 0, ((at, stride),)))
+
+    # --- points ---
+
+    def _at(self, node: Node, row: bool) -> tuple[Index, ...]:
+        """Where `node` stands at the current point."""
+        if row:
+            flat = flatten(self.kept, row_major_strides(self.cluster.kept))
+        else:
+            flat = flatten(self.element, row_major_strides(self.cluster.shape))
+        return unflatten(flat, node.type.shape)
+
+    def _place(self, node: Node, row: bool, store: bool = True) -> None:
+        """Compute a node of the cluster at the current point, and store it if it has memory."""
+        self.memo[node] = self._compute(node, self._at(node, row))
+        if store:
+            self._store(node, row)
+
+    def _store(self, node: Node, row: bool) -> None:
+        for buffer in self.targets.get(node, ()):
+            offset = flatten(self._at(node, row), node.type.strides)
+            self.stores.append(Store(self._slot(buffer), offset, self.memo[node], node.type.dtype))
+
+    def _flush(self) -> tuple[Instr, ...]:
+        """Close a stage: its stores come last, so that no load sees what the same point has just written."""
+        for store in self.stores:
+            self._emit(store)
+        body, self.body, self.stores = tuple(self.body), [], []
+        return body
+
+    def _slots(self) -> tuple[Slot, ...]:
+        return tuple(Slot(buffer.type.dtype, buffer.type.size) for buffer in self.args)
+
+    # --- the three forms ---
+
+    def _sweep(self) -> Sweep:
+        cluster = self.cluster
+        axes = cluster.axes or ()
+        kept = [axis for axis in range(len(cluster.shape)) if axis not in axes]
+        number = {axis: i for i, axis in enumerate([*kept, *axes])}
+        self.element = tuple(Index.axis(number[axis], size) for axis, size in enumerate(cluster.shape))
+        self.kept = tuple(self.element[axis] for axis in kept)
+        outer, inner = (tuple(cluster.shape[axis] for axis in some) for some in (kept, axes))
+        stages = self._stages() if cluster.axes is not None else self._flat()
+        wide = [axis for axis, size in enumerate(cluster.shape) if size != 1]
+        along = "inner" if axes and (not wide or wide[-1] in axes) else "outer"
+        return Sweep(outer, inner, stages, self._slots(), along)
+
+    def _flat(self) -> tuple[Stage, ...]:
+        self.kept = self.element
+        for node in self._needed():
+            self._place(node, False)
+        return (Stage(False, self._flush()),)
+
+    def _needed(self) -> list[Node]:
+        """The nodes that a store or a check needs. Others are computed again by their readers."""
+        inside = {node: _bases(node, self.members) for node in self.cluster.nodes}
+        wanted = _closure([node for node in self.cluster.nodes if node in self.targets or node.op.effect], inside, set())
+        return [node for node in self.cluster.nodes if node in wanted]
+
+    def _stages(self) -> tuple[Stage, ...]:
+        """Row stage 0, element stage 0, row stage 1, ...: a reduction made in element stage k can be read from row stage k + 1 on."""
+        cluster = self.cluster
+        inside = {node: _bases(node, self.members) for node in cluster.nodes}
+        wanted = set(self._needed())
+        nodes = [node for node in cluster.nodes if node in wanted]
+        level: dict[Node, int] = {}
+        for node in nodes:
+            behind = max((level[base] for base in inside[node]), default=0)
+            level[node] = behind + 1 if node.op.kind is Kind.REDUCE else behind
+        stages: list[Stage] = []
+        for now in range(max(level.values()) + 1):
+            for node in nodes:
+                if node in cluster.row and level[node] == now:
+                    if node.op.kind is Kind.REDUCE:
+                        self._store(node, True)
+                    else:
+                        self._place(node, True)
+            stages.append(Stage(False, self._flush()))
+            rows = dict(self.memo)
+            reductions = [node for node in nodes if node.op.kind is Kind.REDUCE and level[node] == now + 1]
+            stored = [node for node in nodes if node not in cluster.row and level[node] == now and node in self.targets]
+            needed = _closure([*reductions, *stored], inside, cluster.row)
+            made: dict[Node, int] = {}
+            for node in nodes:
+                if node in reductions:
+                    x = node.inputs[0]
+                    arg = self.value(x, self.element)
+                    made[node] = self._emit(Reduce(node.op.reducer or "", arg, node.type.dtype))
+                elif node in needed and node not in cluster.row:
+                    self._place(node, False, store=node in stored)
+            stages.append(Stage(True, self._flush()))
+            self.memo = {**rows, **made}
+        return tuple(stage for stage in stages if stage.body)
+
+    def _contraction(self, node: Node) -> Contraction:
+        x, w = node.inputs
+        x_labels, w_labels, out = split_spec(node.attrs["spec"])
+        if out and out[-1] in x_labels and out[-1] not in w_labels:
+            # the last axis of the result is contiguous: make it the one that vectors run along
+            x, w, x_labels, w_labels = w, x, w_labels, x_labels
+        sizes = {**dict(zip(x_labels, x.type.shape, strict=True)), **dict(zip(w_labels, w.type.shape, strict=True))}
+        groups = (
+            [label for label in out if label in x_labels and label in w_labels],
+            [label for label in out if label not in w_labels],
+            [label for label in out if label not in x_labels],
+            [label for label in x_labels if label not in out],
+        )
+        number = {label: i for i, label in enumerate(label for group in groups for label in group)}
+        at = {label: Index.axis(i, sizes[label]) for label, i in number.items()}
+        operands = []
+        for operand, labels in ((x, x_labels), (w, w_labels)):
+            (read,) = leaves(operand, tuple(at[label] for label in labels))
+            operands.append(Load(self._slot(self.memory[read.base]), read.flat, operand.type.dtype))
+        self.element = self.kept = tuple(at[label] for label in out)
+        self.memo[node], self.count = 0, 1
+        self._store(node, False)
+        for other in self._needed():
+            if other is not node:
+                self._place(other, False)
+        epilogue = self._flush()
+        batch, m, n, k = (tuple(sizes[label] for label in group) for group in groups)
+        return Contraction(batch, m, n, k, *operands, epilogue, self._slots(), node.type.dtype)
+
+    def _scatter(self, node: Node) -> Scatter:
+        index, updates = node.inputs
+        axis, rank = node.attrs["axis"], index.type.rank
+        for x in (index, updates):
+            (read,) = leaves(x, axes_of(x.type.shape))
+            self._slot(self.memory[read.base])
+        self._slot(self.targets[node][0])
+        shape = updates.type.shape
+        outer, count, inner = (int(np.prod(part, dtype=np.int64)) for part in (shape[:axis], shape[axis : axis + rank], shape[axis + rank :]))
+        return Scatter(outer, count, inner, node.attrs["size"], self._slots())
+
+
+def _bases(node: Node, members: set[Node]) -> list[Node]:
+    """The nodes of the cluster that `node` reads."""
+    found, stack = [], list(node.inputs)
+    while stack:
+        x = stack.pop()
+        if x in members:
+            found.append(x)
+        elif x.op.kind is Kind.VIEW:
+            stack.extend(x.inputs)
+    return found
+
+
+def _closure(roots: list[Node], inside: dict[Node, list[Node]], row: set[Node]) -> set[Node]:
+    """The element-level nodes of the cluster that `roots` need, roots included."""
+    found, stack = set(roots), list(roots)
+    while stack:
+        for base in inside[stack.pop()]:
+            if base not in found and base not in row:
+                found.add(base)
+                stack.append(base)
+    return found
+

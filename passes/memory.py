@@ -1,0 +1,113 @@
+"""Give every arena buffer an offset in one block of memory.
+
+Buffers whose lifetimes overlap do not overlap in memory; a buffer that dies where another is born gives it its place, where the kernel
+reads each element only at the point that writes it. Placement is greedy, largest first, at the lowest offset that is free.
+
+    t0 [0, 2]  4 KB     t1 [1, 3]  4 KB     t2 [3, 5]  4 KB        t0 at 0, t1 at 4096, t2 at 0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from graphc.kernel_verify import in_place
+from graphc.options import Options
+from graphc.program import Arena, Buffer, Launch, Program, Space
+
+ALIGNMENT = 64  # a cache line, and the widest vector
+
+
+@dataclass(slots=True)
+class Lifetime:
+    """Positions of the launches that write and last read a buffer, inclusive."""
+
+    buffer: Buffer
+    first: int
+    last: int
+
+
+def rounded(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment
+
+
+def lifetimes(body: Sequence[Launch]) -> list[Lifetime]:
+    """Of arena buffers, in order of birth."""
+    found: dict[Buffer, Lifetime] = {}
+    for i, launch in enumerate(body):
+        for buffer in launch.args:
+            if buffer.space is Space.ARENA:
+                found.setdefault(buffer, Lifetime(buffer, i, i)).last = i
+    return list(found.values())
+
+
+def live_peak(spans: Sequence[Lifetime], count: int) -> int:
+    """The largest sum of rounded sizes alive at one launch: no plan can be smaller, short of sharing within a launch."""
+    change = [0] * (count + 1)
+    for span in spans:
+        size = rounded(span.buffer.type.nbytes, ALIGNMENT)
+        change[span.first] += size
+        change[span.last + 1] -= size
+    live = peak = 0
+    for delta in change:
+        live += delta
+        peak = max(peak, live)
+    return peak
+
+
+def memory(program: Program, options: Options) -> Program:
+    spans = lifetimes(program.body)
+    heirs = _heirs(program.body, spans)
+    # a chain of buffers that hand their place on is placed as one
+    root: dict[Buffer, Buffer] = {}
+    chains: dict[Buffer, list[Lifetime]] = {}
+    for span in spans:
+        root[span.buffer] = root[heirs[span.buffer]] if span.buffer in heirs else span.buffer
+        chains.setdefault(root[span.buffer], []).append(span)
+    blocks = [Lifetime(head, min(s.first for s in chain), max(s.last for s in chain)) for head, chain in chains.items()]
+    offsets = _place(blocks)
+    size = max((offsets[b.buffer] + rounded(b.buffer.type.nbytes, ALIGNMENT) for b in blocks), default=0)
+    bound = live_peak(blocks, len(program.body))
+    return replace(program, arena=Arena({span.buffer: offsets[root[span.buffer]] for span in spans}, size, bound, ALIGNMENT))
+
+
+def _heirs(body: Sequence[Launch], spans: Sequence[Lifetime]) -> Mapping[Buffer, Buffer]:
+    """For a buffer, the one of the same size that dies in the launch that writes it, and whose place it may take."""
+    last = {span.buffer: span.last for span in spans}
+    first = {span.buffer: span.first for span in spans}
+    taken: set[Buffer] = set()
+    heirs: dict[Buffer, Buffer] = {}
+    for i, launch in enumerate(body):
+        for new in launch.writes:
+            if new.space is not Space.ARENA or first[new] != i or not new.type.size:
+                continue
+            for old in launch.reads:
+                fits = old.space is Space.ARENA and last[old] == i and first[old] < i and old not in taken
+                if not fits or old.type.nbytes != new.type.nbytes or old.type.dtype.itemsize != new.type.dtype.itemsize:
+                    continue
+                if in_place(launch.kernel, launch.args.index(old), launch.args.index(new)):
+                    heirs[new] = old
+                    taken.add(old)
+                    break
+    return heirs
+
+
+def _place(blocks: Sequence[Lifetime]) -> dict[Buffer, int]:
+    """Offsets by best fit: large blocks first, each into the smallest gap that is free over its whole life."""
+    offsets: dict[Buffer, int] = {}
+    placed: list[tuple[int, int, Lifetime]] = []  # (start, end, block), kept sorted
+    for block in sorted(blocks, key=lambda block: (-block.buffer.type.nbytes, block.first)):
+        size = rounded(block.buffer.type.nbytes, ALIGNMENT)
+        busy = [(start, end) for start, end, other in placed if other.first <= block.last and block.first <= other.last]
+        best: int | None = None
+        best_gap = 0
+        at = 0
+        for start, end in busy:
+            gap = start - at
+            if gap >= size and (best is None or gap < best_gap):
+                best, best_gap = at, gap
+            at = max(at, end)
+        offsets[block.buffer] = at if best is None else best
+        placed.append((offsets[block.buffer], offsets[block.buffer] + size, block))
+        placed.sort(key=lambda one: one[:2])
+    return offsets

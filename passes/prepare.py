@@ -1,0 +1,57 @@
+"""Make memory explicit before fusion: a `copy` goes in wherever a kernel needs elements laid out that so far are only shown by a view.
+
+    return %1, where %1 = transpose x        ->   %2 = copy %1, return %2
+    %1 = contract %0 w, where %0 is a pad    ->   %2 = copy %0, %1 = contract %2 w
+
+After it, every output and update is a value computed by a node of its own, in row-major order.
+"""
+
+from __future__ import annotations
+
+from graphc.graph import Graph, Node
+from graphc.index import axes_of
+from graphc.op import OPS, Kind, derive
+from graphc.passes.access import is_free, leaves, whole
+
+
+def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
+    """The graph with copies, and for each output and update value the node whose elements, in order, it is."""
+    graph = graph.rewrite(_lay_out_operands)
+    base_of: dict[Node, Node] = {}
+
+    def computed(node: Node) -> Node:
+        base = None if is_free(node) else whole(node)
+        if base is None or base.op.kind is Kind.SOURCE:
+            node = base = _copy(node)
+        base_of[node] = base
+        return node
+
+    updates = tuple((state, computed(value)) for state, value in graph.updates)
+    outputs = tuple(computed(node) for node in graph.outputs)
+    return Graph(graph.inputs, outputs, updates, graph.name), base_of
+
+
+def _copy(node: Node) -> Node:
+    return derive(node, OPS["copy"], (node,))
+
+
+def _lay_out_operands(node: Node) -> Node:
+    kind = node.op.kind
+    if kind is Kind.CONTRACT:
+        return node.with_inputs(tuple(x if _readable(x) else _copy(x) for x in node.inputs))
+    if kind is Kind.SCATTER:
+        return node.with_inputs(tuple(x if not is_free(x) and whole(x) is not None else _copy(x) for x in node.inputs))
+    if kind is Kind.GATHER:
+        x, index = node.inputs
+        return node if _readable(x, node.attrs["axis"]) else node.with_inputs((_copy(x), index))
+    return node
+
+
+def _readable(node: Node, axis: int | None = None) -> bool:
+    """Whether memory holds every element of `node` somewhere; for a gather also at a constant distance along `axis`."""
+    if is_free(node):
+        return False
+    reads = leaves(node, axes_of(node.type.shape))
+    if len(reads) != 1 or reads[0].where:
+        return False
+    return axis is None or reads[0].flat.stride(axis) is not None
