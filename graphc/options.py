@@ -1,5 +1,5 @@
-"""What a user may choose about compilation. Equal options, on one graph and one machine, give equal machine code, so they are part of
-every cache key."""
+"""What a user may choose about compilation. Equal options, on one graph and one machine, give equal machine code, so they are
+part of every cache key."""
 
 from __future__ import annotations
 

@@ -1,1 +1,2 @@
-"""Optimizations, one a file: each a plain function from a Graph to a Graph, or, from `fuse` on, to a Program. `pipeline` runs them."""
+"""Optimizations, one a file: each a plain function from a Graph to a Graph, or, from `fuse` on, to a Program. `pipeline` runs
+them."""

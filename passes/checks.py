@@ -1,7 +1,8 @@
 """Which checks a value depends on, so that no rewrite loses one.
 
-A check (an op with an effect, such as `check_index`) must run even where its value turns out not to matter: `where(true, x, y)` is x,
-but a bad index below y must still fail the call. `Checks` knows the set of checks under every node, as the bits of an integer.
+A check (an op with an effect, such as `check_index`) must run even where its value turns out not to matter: `where(true, x, y)`
+is x, but a bad index below y must still fail the call. `Checks` knows the set of checks under every node, as the bits of an
+integer.
 """
 
 from __future__ import annotations

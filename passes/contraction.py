@@ -19,8 +19,8 @@ from graphc.ops.contract import canonical_spec, split_spec
 
 
 def source_axes(view: Node) -> tuple[int, ...] | None:
-    """For each axis of a view's operand the axis of the result that runs along it; None unless the view takes whole axes in some order
-    (and perhaps repeats the whole)."""
+    """For each axis of a view's operand the axis of the result that runs along it; None unless the view takes whole axes in
+    some order (and perhaps repeats the whole)."""
     if view.op.kind is not Kind.VIEW or len(view.inputs) != 1 or view.op.pieces is None:
         return None
     shape = view.type.shape

@@ -7,8 +7,9 @@
     %0 = exp x                             : f32[3]   @ a.py:1  B[exp](v)
     %1 = mul %0 %0                         : f32[3]
 
-Nodes are equal if op, operands and attributes are: arrays by element type, shape and bytes, floats by their bits (0.0 is not -0.0), functions and
-states by identity. The first of equal nodes stays and takes the origins of all, in order. Two equal checks are one check.
+Nodes are equal if op, operands and attributes are: arrays by element type, shape and bytes, floats by their bits (0.0 is not
+-0.0), functions and states by identity. The first of equal nodes stays and takes the origins of all, in order. Two equal checks
+are one check.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@
     graph f() state(w: f32[3], n: f32[]) {
       return w    update n <- w
 
-Other dead code cannot be said in this IR: the nodes of a graph are those that its outputs and updates need, so what nothing reads is
-gone as soon as nothing reads it. Checks are kept because rewrites keep them under a root (`checks.py`), and inputs because the
-caller passes them, read or not.
+Other dead code cannot be said in this IR: the nodes of a graph are those that its outputs and updates need, so what nothing
+reads is gone as soon as nothing reads it. Checks are kept because rewrites keep them under a root (`checks.py`), and inputs
+because the caller passes them, read or not.
 """
 
 from __future__ import annotations

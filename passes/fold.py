@@ -9,10 +9,10 @@
     %1 = broadcast %0 {shape=(3,)}         : f32[3]
     %2 = mul x %1                          : f32[3]
 
-A tensor of one repeated value is kept as `broadcast` of a scalar, which kernels read as a literal: it is never spelled out, and an
-array whose elements are all the same bits becomes one. Anything else must stay small: no larger than the constants it replaces, or
-than MAX_NEW elements, and no more work than MAX_FLOPS. Checks are never folded, so that they fail in the call; nor is iota, which
-kernels have for nothing as their loop variables.
+A tensor of one repeated value is kept as `broadcast` of a scalar, which kernels read as a literal: it is never spelled out, and
+an array whose elements are all the same bits becomes one. Anything else must stay small: no larger than the constants it
+replaces, or than MAX_NEW elements, and no more work than MAX_FLOPS. Checks are never folded, so that they fail in the call; nor
+is iota, which kernels have for nothing as their loop variables.
 """
 
 from __future__ import annotations
@@ -95,4 +95,6 @@ def _evaluate(node: Node, arrays: list[Any]) -> np.ndarray:
     with np.errstate(all="ignore"):
         result = np.asarray(node.op.ref(node.attrs, *arrays), node.type.dtype)
     # One NaN on every machine: processors differ in the sign of those they make.
-    return np.where(np.isnan(result), result.dtype.type(np.nan), result) if result.dtype.kind == "f" and np.isnan(result).any() else result
+    if result.dtype.kind == "f" and np.isnan(result).any():
+        return np.where(np.isnan(result), result.dtype.type(np.nan), result)
+    return result

@@ -3,8 +3,8 @@
     stages = run_passes(graph, Options(), dump=lambda stage: print(stage.name, stage.ir))
     program = stages[-1].ir
 
-Adding a pass: write `passes/<name>.py` with one function, whose docstring shows the IR before and after, put it in the tuple below, say in
-ORDER what it must follow or precede and why, and add golden files to `tests/graphs/`.
+Adding a pass: write `passes/<name>.py` with one function, whose docstring shows the IR before and after, put it in the tuple
+below, say in ORDER what it must follow or precede and why, and add golden files to `tests/graphs/`.
 """
 
 from __future__ import annotations
@@ -97,11 +97,12 @@ def run_passes(
     verify: bool | None = None,
     passes: tuple[Pass, ...] | None = None,
 ) -> tuple[Stage, ...]:
-    """All stages, the last one holding the result. `dump` is called with each as it is reached; `verify` overrides `options.verify`;
-    `passes` stands in for PIPELINE."""
+    """All stages, the last one holding the result. `dump` is called with each as it is reached; `verify` overrides
+    `options.verify`; `passes` stands in for PIPELINE."""
     unknown = options.passes_off - OPTIONAL
     if unknown:
-        raise InputError(f"Options: no pass that can be left out is named {', '.join(sorted(unknown))}; there are {', '.join(sorted(OPTIONAL))}")
+        names = ", ".join(sorted(OPTIONAL))
+        raise InputError(f"Options: {', '.join(sorted(unknown))} cannot be left out; these passes can: {names}")
     checked = options.verify if verify is None else verify
     stages = [Stage("input", graph)]
     if checked:

@@ -7,8 +7,8 @@
     %1 = contract a %0 {spec="ab,b->a"}    : f32[1000]
 
 A chain is a tree of contractions in which each inner one has no other reader: one einsum of all its leaves. The best order of
-pairs is found by dynamic programming over subsets of the leaves (as in matrix-chain ordering, but for any labels). A chain is rebuilt only where
-that saves operations, so a graph without savings comes back as it is.
+pairs is found by dynamic programming over subsets of the leaves (as in matrix-chain ordering, but for any labels). A chain is
+rebuilt only where that saves operations, so a graph without savings comes back as it is.
 """
 
 from __future__ import annotations

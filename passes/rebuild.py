@@ -1,8 +1,8 @@
 """From what a pass decided about each node to a new graph.
 
-A pass over a Graph makes a mapping from old nodes to what stands in their place, operands first: `move` takes a node to its new operands, then
-the pass decides. `rebuild` turns the mapping into a graph in which origins, too, name new nodes: `B[tanh, %3](v)` still says where
-%3 is after %3 was rewritten.
+A pass over a Graph makes a mapping from old nodes to what stands in their place, operands first: `move` takes a node to its new
+operands, then the pass decides. `rebuild` turns the mapping into a graph in which origins, too, name new nodes: `B[tanh,
+%3](v)` still says where %3 is after %3 was rewritten.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ def move(node: Node, new: Mapping[Node, Node]) -> Node:
     inputs = tuple([new[operand] for operand in node.inputs])
     if inputs == node.inputs:  # nodes are equal by identity
         return node
-    return _with(node, inputs, tuple([Origin(one.op, one.node if one.node is None else new.get(one.node, one.node)) for one in node.origins]))
+    origins = [Origin(one.op, one.node if one.node is None else new.get(one.node, one.node)) for one in node.origins]
+    return _with(node, inputs, tuple(origins))
 
 
 def _with(node: Node, inputs: tuple[Node, ...], origins: tuple[Origin, ...]) -> Node:
@@ -42,9 +43,9 @@ def rebuild(graph: Graph, new: Mapping[Node, Node]) -> Graph:
 
 
 def _followed(origins: tuple[Origin, ...], new: Mapping[Node, Node], built: Mapping[Node, Node]) -> tuple[Origin, ...]:
-    """Origins whose forward nodes are the new ones. One that is gone, or does not stand above, becomes None, so that no graph keeps
-    an older one alive."""
-    if all([origin.node is None or built.get(origin.node) is origin.node for origin in origins]):
+    """Origins whose forward nodes are the new ones. One that is gone, or does not stand above, becomes None, so that no graph
+    keeps an older one alive."""
+    if all(origin.node is None or built.get(origin.node) is origin.node for origin in origins):
         return origins
     moved = [Origin(one.op, None if one.node is None else built.get(new.get(one.node, one.node))) for one in origins]
     return tuple(dict.fromkeys(moved))

@@ -9,9 +9,9 @@
     %3 = add y x                           : f32[3]
     return %3
 
-The rules are the ops' own (`Op.rewrites`), and two for the kind CONTRACT (`contraction.py`). One round is one forward sweep, linear in the
-size of the graph: every node sees operands that are simplified already, so a second round is needed only for what a later node
-made possible for an earlier one.
+The rules are the ops' own (`Op.rewrites`), and two for the kind CONTRACT (`contraction.py`). One round is one forward sweep,
+linear in the size of the graph: every node sees operands that are simplified already, so a second round is needed only for what
+a later node made possible for an earlier one.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@
     graphc-text 1
     ...
 
-`# pass:` may name several passes, run in order; `# options:` sets fields of Options. `pytest tests/test_golden.py --bless` rewrites
-the expectations. Both sides are then evaluated on random inputs, NaN, infinities and signed zeros among them: bit for bit, unless a
-contraction is re-ordered or the file says `# close`, so a wrong blessing fails.
+`# pass:` may name several passes, run in order; `# options:` sets fields of Options. `pytest tests/test_golden.py --bless`
+rewrites the expectations. Both sides are then evaluated on random inputs, NaN, infinities and signed zeros among them: bit for
+bit, unless a contraction is re-ordered or the file says `# close`, so a wrong blessing fails.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def test_golden(path: Path, bless: bool) -> None:
         expected = found
     if found != expected:
         diff = difflib.unified_diff(expected.splitlines(), found.splitlines(), "expected", "found", lineterm="")
-        pytest.fail(f"{path.name}: {' '.join(names)} gives another result (--bless accepts it)\n" + "\n".join(diff), pytrace=False)
+        message = f"{path.name}: {' '.join(names)} gives another result (--bless accepts it)\n"
+        pytest.fail(message + "\n".join(diff), pytrace=False)
     exact = not re.search("^# close", source, re.MULTILINE) and not any(node.op.kind is Kind.CONTRACT for node in graph.nodes)
     assert_same_meaning(graph, result, exact)
     if isinstance(result, Graph):
