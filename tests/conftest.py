@@ -1,8 +1,18 @@
-"""Options and fixtures of the whole test suite."""
+"""Options, fixtures and the hypothesis profiles of the whole test suite."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import HealthCheck, settings
+
+# `make test` draws the same few examples every time; `make test-all` draws thousands of new ones. A test that wants more or fewer
+# takes a multiple of the profile's: `@settings(max_examples=settings().max_examples // 4)`.
+_COMMON = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+settings.register_profile("quick", derandomize=True, max_examples=100, **_COMMON)
+settings.register_profile("thorough", derandomize=False, max_examples=3000, print_blob=True, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
