@@ -207,7 +207,9 @@ class Addresses:
 
     def _scaled_vector(self, atom: Atom, coef: int, copy: int, dtype: np.dtype) -> Value:
         b = self.b
-        vector = b.cast(self._divided[self._level_of(atom)][atom][copy], dtype)
+        vectors = self._divided[self._level_of(atom)][atom]
+        assert isinstance(vectors, list)
+        vector = b.cast(vectors[copy], dtype)
         return vector if coef == 1 else b.mul(vector, b.const(coef, dtype))
 
     def irregular(self, index: Index, copy: int) -> Value | None:
@@ -258,7 +260,7 @@ class Addresses:
         b = self.b
         low, high = one.index.bounds()
         stride = self.lane_stride(one.index)
-        regular = one.index.stride(self.lane_axis) is not None and abs(stride) * self.lanes < _FAR
+        regular = all(isinstance(atom, Axis) or not self.varies(atom.of) for atom, _ in one.index.terms) and abs(stride) * self.lanes < _FAR
         dtype = int32 if regular or _fits_i32(low, high) else int64
         if regular:
             # Compare the lanes' own steps with what is left of the bounds: 32-bit lanes are enough however large the index.

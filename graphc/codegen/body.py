@@ -43,6 +43,7 @@ class Body:
         if isinstance(instr, Apply):
             extra = {"attrs": dict(instr.attrs)} if instr.attrs else {}
             rule = instr.op.scalar
+            assert rule is not None, f"{instr.op} has no scalar rule"
             self.values[number] = tuple([rule(self.b, *[self.value(arg, copy) for arg in instr.args], **extra) for copy in copies])
         elif isinstance(instr, Load):
             self.values[number] = tuple([self._load(instr, copy) for copy in copies])
@@ -123,11 +124,10 @@ class Body:
 
     def _pointers(self, dtype: np.dtype, pointer: str, stride: int, irregular: Value | None) -> str:
         lanes = self.addresses.lanes
-        offset = irregular
-        if stride:
-            wide = int64 if abs(stride) * lanes >= 1 << 30 or irregular is not None and irregular.dtype == int64 else int32
-            steps = lane_steps(wide, stride, 0, lanes)
-            offset = steps if irregular is None else self.b.add(self.b.cast(irregular, wide), steps)
+        wide = int64 if abs(stride) * lanes >= 1 << 30 or irregular is not None and irregular.dtype == int64 else int32
+        offset = lane_steps(wide, stride, 0, lanes)
+        if irregular is not None:
+            offset = self.b.add(self.b.cast(irregular, wide), offset) if stride else irregular
         return self.fn.op(f"getelementptr {STORAGE[dtype]}, ptr {pointer}, {llvm_type(offset.dtype, lanes)} {offset.name}")
 
     # --- stores ----------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ until the slowest lane is done; a lane that is done does not change.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,7 +110,7 @@ def integer_power(b: LaneBuilder, x: Value, y: Value) -> Value:
 
 
 @contextlib.contextmanager
-def _do_while(b: LaneBuilder, initial: Sequence[Value]) -> Iterator[tuple[list[Value], object]]:
+def _do_while(b: LaneBuilder, initial: Sequence[Value]) -> Iterator[tuple[list[Value], Callable[[list[Value], Value], None]]]:
     """Repeat the body, once at least, until `again(next values, condition)` has a condition that holds in no lane. After the
     loop the list holds the last values."""
     fn = b.fn

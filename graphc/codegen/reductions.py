@@ -39,7 +39,7 @@ def identity(b: LaneBuilder, reducer: str, dtype: np.dtype, position: np.dtype) 
 
 def update(b: LaneBuilder, reducer: str, acc: Accumulator, x: Value, position: Value | None, mask: Value | None) -> Accumulator:
     """`acc` and one more value, in the lanes of `mask`."""
-    if is_positional(reducer):
+    if position is not None:
         better = _better(b, reducer, x, acc[0])
         if mask is not None:
             better = b.logical_and(better, mask)

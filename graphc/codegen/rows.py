@@ -52,7 +52,7 @@ class RowEmitter:
 
     def _keys(self, stage: PlannedStage) -> list[Key]:
         found = keys(stage.body)
-        if any(reductions.is_positional(placed.instr.reducer) for placed in stage.reduces):
+        if any(reductions.is_positional(instr.reducer) for _, instr, _ in stage.reduces):
             found.append((None, self.flat))
         return found
 
@@ -79,20 +79,19 @@ class RowEmitter:
         across = not plan.columns and plan.lanes > 1
         groups = lane_groups(plan, stage.at(plan.deepest)) if across else None
         accs: Accumulators = []
-        for placed in stage.reduces:
-            wide = across or placed.varies
+        for _, instr, varies in stage.reduces:
+            wide = across or varies
             copies = groups.used if groups else len(self.addresses.copies) if wide else 1
-            start = tuple(b.splat(part, plan.lanes if wide else 1) for part in self._identity(placed.instr))
+            start = tuple(b.splat(part, plan.lanes if wide else 1) for part in self._identity(instr))
             accs.append([start] * copies)
         if plan.points:
             if plan.deepest != ROW:
                 self._run(stage.at(ROW))
             accs = self._loops(stage, 0, accs, groups)
-        for placed, parts in zip(stage.reduces, accs, strict=True):
-            reducer = placed.instr.reducer
+        for (number, instr, _), parts in zip(stage.reduces, accs, strict=True):
             if across:
-                parts = [reductions.across(b, reducer, reductions.fold(b, reducer, parts))]
-            self.body.values[placed.number] = tuple(b.cast(part[-1], placed.instr.dtype) for part in parts)
+                parts = [reductions.across(b, instr.reducer, reductions.fold(b, instr.reducer, parts))]
+            self.body.values[number] = tuple(b.cast(part[-1], instr.dtype) for part in parts)
 
     def _identity(self, instr: Reduce) -> Accumulator:
         return reductions.identity(self.b, instr.reducer, self.plan.dtype(instr.arg), self.position)

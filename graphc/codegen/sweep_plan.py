@@ -47,8 +47,9 @@ class PlannedStage:
         return [placed for placed in self.body if placed.level == level]
 
     @property
-    def reduces(self) -> list[Placed]:
-        return [placed for placed in self.body if isinstance(placed.instr, Reduce)]
+    def reduces(self) -> list[tuple[int, Reduce, bool]]:
+        """(number, instruction, whether lanes differ) of each reduction."""
+        return [(placed.number, placed.instr, placed.varies) for placed in self.body if isinstance(placed.instr, Reduce)]
 
 
 @dataclass(frozen=True)
