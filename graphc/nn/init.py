@@ -1,14 +1,14 @@
 """Initial values, drawn in place into a parameter's array, by the names and formulas of `torch.nn.init`.
 
-Draws come from `generator` (a NumPy Generator) or from the default one that `graphc.manual_seed` starts; the same seed and the same order of
-calls give the same values. They are drawn in f64 and rounded, so that f32 and f64 models start alike.
+Draws come from `generator` (a NumPy Generator) or from the default one that `graphc.manual_seed` starts; the same seed and
+the same order of calls give the same values. They are drawn in f64 and rounded, so that f32 and f64 models start alike.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from graphc.seeding import default_generator
 from graphc.tensor import State
 from graphc.types import is_float
 
-Generator = np.random.Generator | None
+Generator = Optional["np.random.Generator"]
 
 
 def _array(function: str, tensor: Any) -> np.ndarray:
@@ -37,7 +37,8 @@ def _generator(function: str, generator: Generator) -> np.random.Generator:
 
 
 def fans(shape: Sequence[int], function: str = "fans") -> tuple[int, int]:
-    """fan_in and fan_out of a weight (out, in, *kernel): how many products enter each output, and how many each input takes part in."""
+    """fan_in and fan_out of a weight (out, in, *kernel): how many products enter each output, and how many each input
+    takes part in."""
     if len(shape) < 2:
         raise ShapeError(f"{function}: fan in and fan out need a weight of at least two axes, got shape {tuple(shape)}")
     kernel = math.prod(shape[2:])
@@ -47,7 +48,7 @@ def fans(shape: Sequence[int], function: str = "fans") -> tuple[int, int]:
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The gain that keeps a layer's output variance, for the nonlinearity that follows it."""
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75}
-    gains |= {name: 1.0 for name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")}
+    gains |= dict.fromkeys(("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), 1.0)
     one_of("calculate_gain", "nonlinearity", nonlinearity, (*gains, "leaky_relu"))
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else number("calculate_gain", "param", param)
@@ -72,7 +73,9 @@ def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, generator: Generat
     return tensor
 
 
-def trunc_normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator = None) -> Any:
+def trunc_normal_(
+    tensor: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator = None
+) -> Any:
     """N(mean, std²) limited to [a, b]; values outside are drawn again."""
     array = _array("trunc_normal_", tensor)
     rng = _generator("trunc_normal_", generator)
@@ -137,13 +140,16 @@ def kaiming_uniform_(
     return uniform_(tensor, -bound, bound, generator)
 
 
-def kaiming_normal_(tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator = None) -> Any:
+def kaiming_normal_(
+    tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator = None
+) -> Any:
     """N(0, gain² / fan) (He et al., 2015); `a` is the leaky ReLU's slope."""
     return normal_(tensor, 0.0, _kaiming_deviation("kaiming_normal_", tensor, a, mode, nonlinearity), generator)
 
 
 def orthogonal_(tensor: Any, gain: float = 1, generator: Generator = None) -> Any:
-    """gain times a matrix with orthonormal rows or columns, whichever are fewer; axes after the first are flattened (Saxe et al., 2013)."""
+    """gain times a matrix with orthonormal rows or columns, whichever are fewer; axes after the first are flattened (Saxe
+    et al., 2013)."""
     array = _array("orthogonal_", tensor)
     if array.ndim < 2:
         raise ShapeError(f"orthogonal_: expected at least two axes, got shape {array.shape}")

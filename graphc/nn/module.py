@@ -8,8 +8,8 @@
         def forward(self, x):
             return x + F.relu(self.fc(x))
 
-Calling a module runs its `forward` on tensors and so builds nodes; their scope is the module's path in the tree it was registered in
-(`encoder.0.fc`). Nothing is computed.
+Calling a module runs its `forward` on tensors and so builds nodes; their scope is the module's path in the tree it was
+registered in (`encoder.0.fc`). Nothing is computed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from graphc.errors import GraphcError, InputError
 from graphc.graph import building
 from graphc.nn import statedict
+from graphc.nn.describe import describe
 from graphc.nn.mode import trace_is_training
 from graphc.nn.parameter import UNNAMED, Parameter, numpy_value
 from graphc.tensor import State
@@ -44,7 +45,14 @@ class Module:
     def __new__(cls, *args: Any, **kwargs: Any) -> Module:
         # here rather than in __init__, so that a subclass that forgets super().__init__() works
         self = super().__new__(cls)
-        for name, value in (("training", True), ("_parameters", {}), ("_buffers", {}), ("_transient", set()), ("_modules", {}), ("_path", "")):
+        for name, value in (
+            ("training", True),
+            ("_parameters", {}),
+            ("_buffers", {}),
+            ("_transient", set()),
+            ("_modules", {}),
+            ("_path", ""),
+        ):
             object.__setattr__(self, name, value)
         return self
 
@@ -189,7 +197,9 @@ class Module:
     def children(self) -> Iterator[Module]:
         return (module for _, module in self.named_children())
 
-    def named_modules(self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
         """This module and all below it, with their paths, depth first; a shared one under its first path only."""
         memo = set() if memo is None else memo
         if self in memo:
@@ -212,7 +222,9 @@ class Module:
                     seen.add(state)
                     yield dotted(path, name), state
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
         """Parameters with their paths; a shared one once."""
         return self._named_states("_parameters", prefix, recurse, remove_duplicate)
 
@@ -270,8 +282,9 @@ class Module:
         return {prefix + name: state.array.copy() for name, state in statedict.entries(self)}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True) -> statedict.IncompatibleKeys:
-        """Overwrite parameters and buffers by path with arrays, torch tensors or DLPack values. All or nothing: where a shape or type does
-        not fit, or (if `strict`) a key is missing or unexpected, an error lists every problem and nothing has changed."""
+        """Overwrite parameters and buffers by path with arrays, torch tensors or DLPack values. All or nothing: where a
+        shape or type does not fit, or (if `strict`) a key is missing or unexpected, an error lists every problem and
+        nothing has changed."""
         return statedict.load(self, state_dict, strict)
 
     # --- printing ---
@@ -280,21 +293,5 @@ class Module:
         """The module's own options, for its repr."""
         return ""
 
-    def _repr_lines(self) -> list[str]:
-        head = f"{type(self).__name__}({self.extra_repr()}"
-        children = [(name, module) for name, module in self._modules.items() if module is not None]
-        if not children:
-            return [head + ")" + _counted(self)]
-        lines = [head]
-        for name, module in children:
-            first, *rest = module._repr_lines()
-            lines += [f"  ({name}): {first}", *("  " + line for line in rest)]
-        return [*lines, ")" + _counted(self)]
-
     def __repr__(self) -> str:
-        return "\n".join(self._repr_lines())
-
-
-def _counted(module: Module) -> str:
-    count = sum(parameter.size for parameter in module.parameters())
-    return f"  # {count:,} parameters" if count else ""
+        return "\n".join(describe(self))

@@ -12,8 +12,8 @@ UNNAMED = ("parameter", "state")  # what states are called before anyone names t
 
 
 class Parameter(State):
-    """An array to be trained. Registered in a module it takes its attribute path as its name (`encoder.0.weight`), the first one where
-    several modules share it; a name given by hand stays.
+    """An array to be trained. Registered in a module it takes its attribute path as its name (`encoder.0.weight`), the
+    first one where several modules share it; a name given by hand stays.
 
     `array` is copied; without `dtype` NumPy arrays keep theirs and Python numbers become float32.
     """

@@ -1,7 +1,7 @@
 """Losses of class scores. Classes are axis 1 of (N, C, d1, ...), axis 0 of a single (C,).
 
-A score is picked by comparing the target with the class numbers, where(c == target, z, 0) summed over c, rather than by a gather: the
-comparison fuses into the sweep that reads the scores anyway, and its backward function is the same comparison.
+A score is picked by comparing the target with the class numbers, where(c == target, z, 0) summed over c, rather than by a gather:
+the comparison fuses into the sweep that reads the scores anyway, and its backward function is the same comparison.
 """
 
 from __future__ import annotations
@@ -11,25 +11,21 @@ from typing import Any
 import graphc.functions as fn
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.functions.indexing import checked_index
+from graphc.nn.functional.activations import shifted_logits
 from graphc.nn.functional.common import REDUCTIONS, number, one_of, only_floats
 from graphc.op import rule
 from graphc.tensor import Tensor
 from graphc.types import is_float, is_integer
 
 
-def shifted_logits(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """z - max z and log Σ exp(z - max z): log softmax is their difference, and is exact for logits of any size."""
-    peak = fn.stop_gradient(fn.max(x, axis=axis, keepdims=True))
-    # an infinite peak is not taken out: inf - inf would be NaN also for the other classes
-    shifted = x - fn.where(fn.isfinite(peak), peak, 0)
-    return shifted, fn.log(fn.sum(fn.exp(shifted), axis=axis, keepdims=True))
-
-
 def _class_axis(name: str, x: Tensor) -> int:
     with rule(name, x):
         if x.ndim == 0:
             raise ShapeError("expected scores (C,) or (N, C, d1, ...), got a scalar")
-    return 0 if x.ndim == 1 else 1
+        axis = 0 if x.ndim == 1 else 1
+        if not x.shape[axis]:
+            raise ShapeError(f"expected at least one class, got {x.type}")
+    return axis
 
 
 def _class_weights(name: str, weight: Any, x: Tensor, axis: int) -> Tensor:
@@ -48,7 +44,9 @@ def _indices(name: str, x: Tensor, target: Tensor, axis: int, ignore_index: Any)
         if not is_integer(target.dtype):
             raise DTypeError(f"the target must be class indices (integers), got {target.type}")
         if target.shape != x.shape[:axis] + x.shape[axis + 1 :]:
-            raise ShapeError(f"the target of scores {x.shape} must have shape {x.shape[:axis] + x.shape[axis + 1 :]}, got {target.shape}")
+            raise ShapeError(
+                f"the target of scores {x.shape} must have shape {x.shape[:axis] + x.shape[axis + 1 :]}, got {target.shape}"
+            )
     classes = x.shape[axis]
     target = checked_index(target, 0, classes, name, ignore=ignore_index)
     numbers = fn.arange(classes, dtype=target.dtype)
@@ -61,6 +59,13 @@ def _pick(chosen: Tensor, x: Tensor, axis: int) -> Tensor:
     return fn.sum(fn.where(chosen, x, 0), axis=axis)
 
 
+def _target_weights(chosen: Tensor, counted: Tensor, weights: Tensor | None, x: Tensor, axis: int) -> Tensor:
+    """How much each target counts: the weight of its class, 1 without weights, 0 where it is ignored."""
+    if weights is None:
+        return fn.astype(counted, x.dtype)
+    return fn.where(counted, _pick(chosen, fn.broadcast_to(weights, x.shape), axis), 0)
+
+
 def _weighted(losses: Tensor, weights: Tensor, reduction: str) -> Tensor:
     """Reduced losses, their mean over the total weight."""
     if reduction == "none":
@@ -69,7 +74,13 @@ def _weighted(losses: Tensor, weights: Tensor, reduction: str) -> Tensor:
 
 
 def cross_entropy(
-    input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """log Σ exp z - z_y of logits z, from class indices y (int32 or int64) or from class probabilities shaped as the logits.
 
@@ -89,15 +100,12 @@ def cross_entropy(
     chosen, counted = _indices(name, x, t, axis, ignore_index)
     # the peak cancels here, not in log-sum-exp minus score, where large logits would leave no digits
     losses = fn.squeeze(log_total, axis) - _pick(chosen, shifted, axis)
-    weight_of_target = fn.astype(counted, x.dtype)
-    if weights is not None:
-        weight_of_target = fn.where(counted, _pick(chosen, fn.broadcast_to(weights, x.shape), axis), 0)
-        losses = losses * weight_of_target
-    losses = fn.where(counted, losses, 0)
+    weight_of_target = _target_weights(chosen, counted, weights, x, axis)
+    losses = fn.where(counted, losses if weights is None else losses * weight_of_target, 0)
     if smoothing:
         spread = log_total - shifted if weights is None else (log_total - shifted) * weights
         uniform = fn.where(counted, fn.sum(spread, axis=axis), 0)
-        losses = losses * (1 - smoothing) + uniform * (smoothing / max(x.shape[axis], 1))
+        losses = losses * (1 - smoothing) + uniform * (smoothing / x.shape[axis])
     return _weighted(losses, weight_of_target, reduction)
 
 
@@ -118,3 +126,17 @@ def _from_probabilities(
     if reduction == "none":
         return losses
     return fn.mean(losses) if reduction == "mean" else fn.sum(losses)
+
+
+def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
+    """-log p_y from log probabilities and class indices y; weights, ignored targets and the mean as in `cross_entropy`."""
+    name = "nll_loss"
+    one_of(name, "reduction", reduction, REDUCTIONS)
+    (x,) = only_floats(name, input)
+    axis = _class_axis(name, x)
+    chosen, counted = _indices(name, x, fn.as_tensor(target), axis, ignore_index)
+    weights = None if weight is None else _class_weights(name, weight, x, axis)
+    weight_of_target = _target_weights(chosen, counted, weights, x, axis)
+    losses = -_pick(chosen, x, axis)
+    losses = fn.where(counted, losses if weights is None else losses * weight_of_target, 0)
+    return _weighted(losses, weight_of_target, reduction)

@@ -23,7 +23,9 @@ def one_of(function: str, argument: str, value: Any, allowed: Sequence[Any]) -> 
     return value
 
 
-def number(function: str, argument: str, value: Any, low: float | None = None, high: float | None = None, above: float | None = None) -> float:
+def number(
+    function: str, argument: str, value: Any, low: float | None = None, high: float | None = None, above: float | None = None
+) -> float:
     """`value` as a float, which must be in [low, high] and greater than `above`."""
     if isinstance(value, (bool, Tensor)):
         raise InputError(f"{function}: {argument} must be a number, not {value!r}")
@@ -31,9 +33,17 @@ def number(function: str, argument: str, value: Any, low: float | None = None, h
         result = float(value)
     except (TypeError, ValueError):
         raise InputError(f"{function}: {argument} must be a number, not {value!r}") from None
-    wrong = (low is not None and not result >= low) or (high is not None and not result <= high) or (above is not None and not result > above)
+    wrong = (
+        (low is not None and not result >= low)
+        or (high is not None and not result <= high)
+        or (above is not None and not result > above)
+    )
     if wrong:
-        bounds = [f"at least {low:g}" if low is not None else "", f"at most {high:g}" if high is not None else "", f"greater than {above:g}" if above is not None else ""]
+        bounds = [
+            f"at least {low:g}" if low is not None else "",
+            f"at most {high:g}" if high is not None else "",
+            f"greater than {above:g}" if above is not None else "",
+        ]
         raise InputError(f"{function}: {argument} must be {' and '.join(filter(None, bounds))}, got {value!r}")
     return result
 
@@ -75,9 +85,11 @@ def reduced(function: str, loss: Tensor, reduction: str) -> Tensor:
     return fn.mean(loss) if reduction == "mean" else fn.sum(loss)
 
 
-def with_derivative(name: str, f: Callable[..., Tensor], backward: Callable[..., Sequence[Tensor | None]]) -> Callable[..., Tensor]:
-    """`f` with its backward function stated rather than derived: `backward(operands, v)` gives the gradients of all operands. It is
-    known by `name`, so that the graph's text can be read back, and equal calls are one node to CSE."""
+def with_derivative(
+    name: str, f: Callable[..., Tensor], backward: Callable[..., Sequence[Tensor | None]]
+) -> Callable[..., Tensor]:
+    """`f` with its backward function stated rather than derived: `backward(operands, v)` gives the gradients of all
+    operands. It is known by `name`, so that the graph's text can be read back, and equal calls are one node to CSE."""
     mathematics.BACKWARDS[name] = backward
 
     def call(*operands: Tensor) -> Tensor:
