@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphc.codegen.memory import reverse
 from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.values import Value, llvm_type
 from graphc.types import bool_, is_bool, is_float
@@ -22,10 +23,14 @@ def is_positional(reducer: str) -> bool:
     return reducer in ("argmax", "argmin")
 
 
-def identity(b: LaneBuilder, reducer: str, dtype: np.dtype, position: np.dtype) -> Accumulator:
-    """What reducing nothing gives, in one lane. Positions start at 0: the answer when no value beats the identity."""
-    if reducer in ("sum", "prod"):
-        return (b.const(0 if reducer == "sum" else 1, dtype),)
+def identity(b: LaneBuilder, reducer: str, dtype: np.dtype, position: np.dtype, empty: bool = False) -> Accumulator:
+    """What a reduction starts from, in one lane; or its result, where there is nothing to reduce. Positions start at 0: the answer
+    when no value beats the identity."""
+    if reducer == "sum":
+        # -0.0 + x is x for every float x, 0.0 + x is not.
+        return (b.const(-0.0 if is_float(dtype) and not empty else 0, dtype),)
+    if reducer == "prod":
+        return (b.const(1, dtype),)
     largest = reducer in ("min", "argmin")  # the value that everything else beats
     if is_float(dtype):
         worst: float = np.inf if largest else -np.inf
@@ -58,9 +63,12 @@ def fold(b: LaneBuilder, reducer: str, accs: list[Accumulator]) -> Accumulator:
 
 def across(b: LaneBuilder, reducer: str, acc: Accumulator) -> Accumulator:
     """The lanes of an accumulator as one lane."""
-    while (lanes := acc[0].lanes) > 1:
+    while (lanes := acc[0].lanes) > (2 if is_positional(reducer) else 1):
         low, high = (tuple(_half(b, part, first, lanes // 2) for part in acc) for first in (0, lanes // 2))
         acc = _merge(b, reducer, low, high)
+    if acc[0].lanes == 2:  # two compares and an `and` of single lanes would become branches
+        acc = _merge(b, reducer, acc, tuple(reverse(b, part) for part in acc))
+        acc = tuple(_half(b, part, 0, 1) for part in acc)
     return acc
 
 

@@ -94,7 +94,7 @@ class RowEmitter:
             self.body.values[number] = tuple(b.cast(part[-1], instr.dtype) for part in parts)
 
     def _identity(self, instr: Reduce) -> Accumulator:
-        return reductions.identity(self.b, instr.reducer, self.plan.dtype(instr.arg), self.position)
+        return reductions.identity(self.b, instr.reducer, self.plan.dtype(instr.arg), self.position, not self.plan.points)
 
     # --- loops over a row's elements -------------------------------------------------------------------------------------------
 

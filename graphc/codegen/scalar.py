@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.codegen.builder import Function
 from graphc.codegen.target import Target
-from graphc.codegen.values import ELEMENT, TWIN, Value, literal, literal_value, llvm_type, type_suffix
+from graphc.codegen.values import ELEMENT, ONES, TWIN, Value, literal, literal_value, llvm_type, type_suffix
 from graphc.types import bool_, is_bool, is_float
 
 # Python's comparison names by kind: ordered for floats except `ne`, unsigned for bool.
@@ -143,11 +143,12 @@ class LaneBuilder:
             return self.intrinsic(integer, x, y)
         if x.is_literal:
             x, y = y, x
-        # The select is one minps or maxps, which yields x where either is NaN; so only a NaN in y needs a second look.
+        # The select is one minps or maxps, which yields x where either is NaN; so only a NaN in y needs a second look. A constant
+        # there, because LLVM would merge two selects of y into a slower one; all ones, because then it is an `or` with the mask.
         best = self.where(self._compare(better, y, x), y, x)
         if y.is_literal and not np.isnan(literal_value(y)):
             return best
-        return self.where(self.is_nan(y), y, best)
+        return self.where(self.is_nan(y), Value(ONES[x.dtype], x.dtype, 1), best)
 
     def fma(self, x: Value, y: Value, z: Value) -> Value:
         """x * y + z, rounded once where the target can, else twice."""

@@ -18,6 +18,9 @@ ELEMENT: dict[np.dtype, str] = {float32: "float", float64: "double", int32: "i32
 _SUFFIX: dict[np.dtype, str] = {float32: "f32", float64: "f64", int32: "i32", int64: "i64", bool_: "i1"}
 # The integer as wide as a float, and the float as wide as an integer.
 TWIN: dict[np.dtype, np.dtype] = {float32: int32, float64: int64, int32: float32, int64: float64}
+# The NaN with all bits set.
+ONES: dict[np.dtype, str] = {float32: "0xFFFFFFFFE0000000", float64: "0xFFFFFFFFFFFFFFFF"}
+
 
 class Value(NamedTuple):
     """An LLVM register (`%v7`) or, for one lane, a literal."""
