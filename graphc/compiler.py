@@ -1,0 +1,133 @@
+"""The driver: Graph -> passes -> Program -> object code -> a native callable. The only module, with the command line, that sees all rooms.
+
+    native = Native(graph, Options(), threads=None)
+    native.stages            ("input", "fold", ..., "memory", "program", "llvm", "asm")
+    outputs = native(arrays)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import InputError
+from graphc.graph import Graph
+from graphc.options import Options
+from graphc.program import Program
+from graphc.tensor import State
+
+EMITTED = ("program", "llvm", "asm")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReport:
+    """Bytes: of the arena, the least that its buffers could need (both rounded to the arena's alignment), and of the parameters."""
+
+    arena_bytes: int
+    lower_bound_bytes: int
+    parameter_bytes: int
+
+    @property
+    def ratio(self) -> float:
+        """Arena over lower bound; 1 where there is no arena."""
+        return self.arena_bytes / self.lower_bound_bytes if self.lower_bound_bytes else 1.0
+
+
+class Native:
+    """One graph, compiled once. `earlier` are stages from before the graph was complete (the loss before differentiation)."""
+
+    def __init__(self, graph: Graph, options: Options, threads: int | None, earlier: Mapping[str, Graph]):
+        from graphc.codegen.object import compile_program
+        from graphc.codegen.pool import pool_object
+        from graphc.codegen.target import host_target
+        from graphc.passes.pipeline import run_passes
+        from graphc.runtime.binding import Signature
+        from graphc.runtime.executable import Executable
+
+        self.graph = graph
+        self.target = host_target()
+        passed = run_passes(graph, options)
+        self.seconds = {stage.name: stage.seconds for stage in passed}
+        self._graphs: dict[str, Graph | Program] = {**earlier}
+        # where there are earlier stages, the complete graph is what differentiation made of them
+        self._graphs.update((("autodiff" if earlier and stage.name == "input" else stage.name), stage.ir) for stage in passed)
+        program = passed[-1].ir
+        if not isinstance(program, Program):
+            raise TypeError("the last pass makes a Program")
+        self.program = program
+        self._object = compile_program(program, self.target)
+        self.signature = Signature([buffer.name for buffer in program.inputs], [buffer.type for buffer in program.inputs])
+        target = self.target
+        self.executable = Executable(
+            self._object.manifest,
+            self._object.object,
+            states=[buffer.source.array for buffer in program.states],
+            consts=[np.ascontiguousarray(buffer.source) for buffer in program.consts],
+            threads=threads,
+            pool_object=lambda: pool_object(target),
+        )
+        self.bind = self.signature.bind
+        self.run = self.executable
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return (*self._graphs, *EMITTED)
+
+    def dump(self, stage: str) -> str:
+        """The text of a stage."""
+        if stage == "program":
+            return str(self.program)
+        if stage == "llvm":
+            return self._object.llvm
+        if stage == "asm":
+            return self._object.assembly()
+        if stage not in self._graphs:
+            raise InputError(f"no stage {stage!r}; there are {', '.join(self.stages)}")
+        return str(self._graphs[stage])
+
+    @property
+    def object_bytes(self) -> int:
+        return len(self._object.object)
+
+    @cached_property
+    def memory(self) -> MemoryReport:
+        arena = self.program.arena
+        parameters = sum(buffer.type.nbytes for buffer in self.program.states if getattr(buffer.source, "requires_grad", False))
+        return MemoryReport(arena.size if arena else 0, arena.lower_bound if arena else 0, parameters)
+
+
+def states_of(graph: Graph) -> list[State]:
+    """The states that a graph reads or writes, in order of first appearance."""
+    return [node.attrs["state"] for node in graph.states]
+
+
+def check_threads(threads: Any) -> int | None:
+    """A number of threads, or None for one per processor that this process may use."""
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
+        raise InputError(f"threads is a positive integer or None, not {threads!r}")
+    return int(threads)
+
+
+def check_seed(seed: Any) -> int | None:
+    """A seed for the random bits of a step, or None for the one in force when it is built."""
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InputError(f"seed is a non-negative integer or None, not {seed!r}")
+    return int(seed)
+
+
+def check_options(options: Any) -> Options:
+    if options is None:
+        return Options()
+    if not isinstance(options, Options):
+        raise InputError(f"options is a graphc.Options, not {type(options).__name__}")
+    return options
+
+

@@ -1,0 +1,102 @@
+"""From what users hand over to a `Declared`: the graph to compile, and how to take a call's values in and give results back.
+
+Tensors give one Declared with sizes fixed by their inputs. A function or module is traced: called once with input tensors of
+the sizes and types of the arrays at hand, once for each such signature.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import InputError
+from graphc.graph import Graph, Node, topological
+from graphc.nn.mode import tracing
+from graphc.op import label_of
+from graphc.structure import Structure
+from graphc.tensor import State, Tensor, as_array, input
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A graph ready to compile; its outputs, in order, are the leaves of `structure`."""
+
+    graph: Graph
+    structure: Structure
+    earlier: Mapping[str, Graph] = field(default_factory=dict)
+
+
+def find_inputs(roots: Sequence[Node], declared: Sequence[Tensor] | None) -> tuple[Node, ...]:
+    """The inputs that `roots` depend on, in order of first use; or those of `declared`, which must cover them."""
+    reached = [node for node in topological(roots) if node.op.name == "input"]
+    if declared is not None:
+        given = [tensor.node for tensor in declared]
+        for node in given:
+            if node.op.name != "input":
+                raise InputError(f"inputs: expected tensors made by graphc.input, got {node!r}")
+        missing = [label_of(node) for node in reached if node not in given]
+        if missing:
+            raise InputError(f"inputs: the outputs also depend on {', '.join(map(str, missing))}")
+        reached = given
+    names: dict[str, Node] = {}
+    for node in reached:
+        other = names.setdefault(node.attrs["name"], node)
+        if other is not node:
+            raise InputError(
+                f"two inputs are named {node.attrs['name']!r}: {other.type} declared at {other.loc} and {node.type} declared at {node.loc}"
+            )
+    return tuple(names.values())
+
+
+def make_graph(outputs: Sequence[Tensor], updates: Mapping[State, Tensor], inputs: Sequence[Tensor] | None, name: str) -> Graph:
+    pairs = tuple((state.node, value.node) for state, value in updates.items())
+    roots = [tensor.node for tensor in outputs] + [node for pair in pairs for node in pair]
+    return Graph(find_inputs(roots, inputs), tuple(tensor.node for tensor in outputs), pairs, name)
+
+
+class Arguments:
+    """The parameters of a function: which array of a call is which input."""
+
+    def __init__(self, function: Callable[..., Any]):
+        target = getattr(function, "forward", function)
+        self.name = getattr(function, "__name__", type(function).__name__)
+        try:
+            self.signature: inspect.Signature | None = inspect.signature(target)
+        except (TypeError, ValueError):
+            self.signature = None
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a call by input name."""
+        if self.signature is None:
+            return {**{f"arg{i}": value for i, value in enumerate(args)}, **kwargs}
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InputError(f"{self.name}: {error}") from None
+        values: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            kind = self.signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                values.update((f"{name}{i}", item) for i, item in enumerate(value))
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                values.update(value)
+            else:
+                values[name] = value
+        return values
+
+    def arrays(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The same as arrays of graphc's types; lists and Python numbers take the default types."""
+        return {name: as_array(value, None, f"input {name}") for name, value in self.bind(args, kwargs).items()}
+
+    def call(self, function: Callable[..., Any], arrays: Mapping[str, np.ndarray], args: Sequence[Any], kwargs: Mapping[str, Any], training: bool) -> tuple[Any, list[Tensor]]:
+        """Trace: the function's result on input tensors shaped as the arrays, and those tensors."""
+        inputs = {name: input(name, array.shape, array.dtype) for name, array in arrays.items()}
+        tensors = list(inputs.values())
+        positional = tensors[: len(args)]
+        keywords = dict(zip(list(inputs)[len(args) :], tensors[len(args) :], strict=True))
+        with tracing(training):
+            return function(*positional, **{name: keywords[name] for name in kwargs}), tensors
