@@ -1,7 +1,8 @@
 """The whole registry of ops, one case for every op and sample; a new op is tested by being declared.
 
-Of each sample: the type rule agrees with the reference; the kernels that the passes make of it compute the same; its text reads back as
-the same node; and, of those that are differentiable, the backward function, its own derivative and `jvp` agree with central differences in f64.
+Of each sample: the type rule agrees with the reference; the kernels that the passes make of it compute the same; its text reads
+back as the same node; and, of those that are differentiable, the backward function, its own derivative and `jvp` agree with
+central differences in f64.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from graphc.parse import parse
 from graphc.passes.pipeline import OPTIONAL, run_passes
 from graphc.program_interp import run_program
 from graphc.tensor import Tensor
+
+Arrays = list[np.ndarray]
 
 
 class Case(NamedTuple):
@@ -115,11 +118,11 @@ def test_text_reads_back(case: Case) -> None:
 # --- derivatives ---
 
 
-def evaluate(inputs: list[Tensor], outputs: list[Tensor], arrays: list[np.ndarray]) -> list[np.ndarray]:
+def evaluate(inputs: list[Tensor], outputs: list[Tensor], arrays: Arrays) -> list[np.ndarray]:
     return list(run_graph(graph_of(inputs, *outputs), arrays)[0])
 
 
-def directional(f: Callable[[list[np.ndarray]], np.ndarray], arrays: list[np.ndarray], directions: list[np.ndarray]) -> np.ndarray:
+def directional(f: Callable[[Arrays], np.ndarray], arrays: Arrays, directions: Arrays) -> np.ndarray:
     """The derivative of `f` along `directions`, by central differences of two steps, extrapolated."""
 
     def at(step: float) -> np.ndarray:
@@ -142,7 +145,7 @@ class Problem:
         self.directions = [rng.standard_normal(a.shape) if a.dtype == np.float64 else np.zeros_like(a) for a in self.arrays]
         self.tangents = [d for d, x in zip(self.directions, self.inputs, strict=True) if x.dtype == np.float64]
 
-    def value(self, *outputs: Tensor) -> Callable[[list[np.ndarray]], np.ndarray]:
+    def value(self, *outputs: Tensor) -> Callable[[Arrays], np.ndarray]:
         return lambda arrays: np.concatenate([one.ravel() for one in evaluate(self.inputs, list(outputs), arrays)])
 
     def derivative(self, *outputs: Tensor) -> np.ndarray:
