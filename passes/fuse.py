@@ -67,7 +67,7 @@ def _stored(clusters: Clusters, order: list[Cluster], kept: Collection[Node]) ->
         bases = _recomputable(node, stored)
         if bases is None:
             continue
-        extra = max((sum(base.type.nbytes for base in bases - needed[reader]) for reader in readers[node]), default=0)
+        extra = max((sum(_traffic(base, node) for base in bases - needed[reader]) for reader in readers[node]), default=0)
         if extra <= node.type.nbytes:
             stored.discard(node)
             for reader in readers[node]:
@@ -76,6 +76,11 @@ def _stored(clusters: Clusters, order: list[Cluster], kept: Collection[Node]) ->
                     if reader not in readers.setdefault(base, []):
                         readers[base].append(reader)
     return stored
+
+
+def _traffic(base: Node, node: Node) -> int:
+    """Bytes to read `base` for each element of `node`; what is much smaller stays in registers or the first cache."""
+    return base.type.nbytes if 16 * base.type.size > node.type.size > 1 else 0
 
 
 def _recomputable(node: Node, stored: set[Node]) -> set[Node] | None:
