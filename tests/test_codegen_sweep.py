@@ -276,6 +276,102 @@ def test_scatter(dtype: np.dtype, index: np.dtype) -> None:
         check_kernel(kernel, arrays, None if inner == 70 else RUNNABLE[-1:])
 
 
+def test_updates_in_place() -> None:
+    """Every element is read before it is written, shifted neighbours included where a slot is only read."""
+    size = 1003
+    b = Builder((size,)).stage()
+    state, gradient, rate = b.slot(float32, size), b.slot(float32, size), b.slot(float32, 1)
+    step = b.op("mul", b.load(gradient, b.point * -1 + (size - 1)), b.load(rate, Index()))
+    b.store(state, b.point, b.op("sub", b.load(state, b.point), step))
+    check_kernel(b.kernel(), arrays_for(b.kernel()))
+
+
+def test_scalar_state_counts_once() -> None:
+    """A later load of what an earlier stage stored sees the new value."""
+    b = Builder(()).stage()
+    counter = b.slot(int64, 1)
+    b.store(counter, Index(), b.op("add", b.load(counter, Index()), b.const(1, int64)))
+    for level in RUNNABLE:
+        value = np.array([41], np.int64)
+        Native(b.kernel(), level)([value])
+        assert value[0] == 42
+
+
+@pytest.mark.parametrize("dtype", [int32, int64])
+@pytest.mark.parametrize("vector", ["outer", "inner"])
+def test_checks_report_the_first_failure(dtype: np.dtype, vector: str) -> None:
+    shape = ((6, 100), ()) if vector == "outer" else ((6,), (100,))
+    b = Builder(*shape, vector).stage(vector == "inner")
+    labels, result = b.slot(dtype, 600), b.slot(dtype, 600)
+    value = b.load(labels, b.point)
+    b.store(result, b.point, b.add(Check(value, 0, 10, -100, 7, dtype)))
+    for level in RUNNABLE:
+        native = Native(b.kernel(), level)
+        assert all(phase.grain >= phase.units for phase in native.code.phases)
+        good = np.random.default_rng(0).integers(0, 10, 600).astype(dtype)
+        good[[5, 599]] = -100
+        assert native([good, np.empty(600, dtype)]) == (0, 0)
+        for bad in (0, 1, 15, 16, 99, 100, 599):
+            labels_now = good.copy()
+            labels_now[bad:] = 10
+            labels_now[bad] = -1
+            assert native([labels_now, np.empty(600, dtype)]) == (7, -1)
+
+
+@pytest.mark.parametrize("dtype", [float32, float64])
+@pytest.mark.parametrize("reducer", ["max", "min", "argmax", "argmin", "sum"])
+def test_reductions_of_special_values(dtype: np.dtype, reducer: str) -> None:
+    rows = np.zeros((6, 70), dtype)
+    rows[0], rows[1] = -np.inf, np.inf
+    rows[2, [3, 40, 69]] = np.nan
+    rows[3, 69] = np.nan
+    rows[4, [2, 50]], rows[5] = np.inf, np.arange(70) % 5
+    for vector in ("inner", "outer"):
+        kernel = reduction(reducer, (6,), (70,), dtype, vector, False)
+        check_kernel(kernel, [rows.reshape(-1), np.zeros(6, kernel.slots[1].dtype)])
+
+
+ELEMENTWISE = [op.name for op in OPS.values() if op.scalar is not None and op.name != "check_index"]
+SPECIAL = {
+    "f": [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 7.25, 1e-3, np.inf, -np.inf, np.nan, 1e-40, 3e38, 88.0, -104.0, 1e10, 2.0**31, -(2.0**63)],
+    "i": [0, 1, -1, 2, 3, -3, 7, 31, 64, -(2**31), 2**31 - 1],
+    "b": [0, 1],
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_ops_on_special_values(name: str) -> None:
+    """Every pair of special values, against the op's NumPy reference, signs of NaN and zero apart."""
+    op = OPS[name]
+    for dtype, level in itertools.product([float32, float64, int32, int64, bool_], RUNNABLE):
+        for sample in itertools.islice(op.samples(np.random.default_rng(0)), 40):
+            types = tuple(TensorType(array.dtype, ()) for array in sample.arrays)
+            if dtype not in {type_.dtype for type_ in types}:
+                continue
+            if name in ("sin", "cos"):
+                values = [np.asarray([x for x in SPECIAL["f"] if not np.isfinite(x) or abs(x) < 2**20], dtype)]
+            else:
+                values = [np.asarray(SPECIAL[type_.dtype.kind]).astype(type_.dtype) for type_ in types]
+            arrays = [np.ascontiguousarray(array.reshape(-1)) for array in np.meshgrid(*values)]
+            b = Builder((arrays[0].size,)).stage()
+            args = [b.load(b.slot(array.dtype, array.size), b.point) for array in arrays]
+            result = b.op(name, *args, **sample.attrs)
+            b.store(b.slot(b.dtypes[result], arrays[0].size), b.point, result)
+            check_kernel(b.kernel(), [*arrays, np.zeros(arrays[0].size, b.dtypes[result])], [level], 1e-6 if float32 in b.dtypes else 1e-14)
+            break
+
+
+@pytest.mark.parametrize("source", [float32, float64, int32, int64, bool_])
+def test_casts(source: np.dtype) -> None:
+    """Floats saturate and NaN becomes 0; integers wrap."""
+    values = np.asarray(SPECIAL[source.kind]).astype(source)
+    for goal, level in itertools.product([float32, float64, int32, int64, bool_], RUNNABLE):
+        b = Builder((values.size,)).stage()
+        result = b.op("cast", b.load(b.slot(source, values.size), b.point), dtype=goal)
+        b.store(b.slot(goal, values.size), b.point, result)
+        check_kernel(b.kernel(), [values, np.zeros(values.size, goal)], [level])
+
+
 # --- random kernels ------------------------------------------------------------------------------------------------------------
 
 FLOAT_OPS = ["add", "sub", "mul", "maximum", "minimum", "neg", "abs", "where", "sign"]

@@ -18,7 +18,7 @@ from graphc.codegen.coalesce import coalesce
 from graphc.codegen.kernel import KernelCode, Phase
 from graphc.codegen.loops import repeat
 from graphc.codegen.rows import RowEmitter
-from graphc.codegen.sweep_plan import Groups, cost, lane_groups, plan_sweep
+from graphc.codegen.sweep_plan import Groups, lane_groups, plan_sweep
 from graphc.codegen.target import Target
 from graphc.program import Sweep
 
@@ -64,7 +64,7 @@ def _columns(rows: RowEmitter) -> int:
     plan, fn = rows.plan, rows.fn
     leading = plan.kernel.outer[:-1]
     count = math.prod(leading)
-    groups = lane_groups(plan, max((stage.body for stage in plan.stages), key=cost, default=()))
+    groups = lane_groups(plan, [placed for stage in plan.stages for placed in stage.body])
     per_block = max(groups.main, 1)
     if count < MANY_ROWS:
         per_block = min(per_block, -(-UNIT_WORK // max(plan.row_cost * groups.size, 1)))
