@@ -142,6 +142,36 @@ def test_twenty_steps(case: str, dtype: str) -> None:
         np.testing.assert_allclose(p.array, value, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_native_steps(case: str) -> None:
+    """The same in native code: the gradient of sum(p g) is g."""
+    make, update = CASES[case]
+    rng = np.random.default_rng(8)
+    shapes = ((3, 11), (5,), ())
+    params = [parameter(rng.standard_normal(shape), f"p{i}", "float32") for i, shape in enumerate(shapes)]
+    expected: list[Any] = [p.array.astype(np.float64) for p in params]
+    moments: list[dict[str, Any]] = [{} for _ in params]
+    inputs = [graphc.input(f"g{i}", shape) for i, shape in enumerate(shapes)]
+    loss = sum((p * x).sum() for p, x in zip(params, inputs, strict=True))
+    step = graphc.train_step(loss, make(params))
+    for t in range(1, STEPS + 1):
+        gradients = [rng.standard_normal(shape).astype("f4") for shape in shapes]
+        step(**{f"g{i}": g for i, g in enumerate(gradients)})
+        expected = [update(p, g.astype(np.float64), m, t) for p, g, m in zip(expected, gradients, moments, strict=True)]
+    tolerance = 3e-5 if "centered" in case else 3e-6
+    for p, value in zip(params, expected, strict=True):
+        np.testing.assert_allclose(p.array, value, rtol=tolerance, atol=tolerance)
+
+
+def test_a_native_schedule() -> None:
+    w = parameter(0.0, "w", "float32")
+    x = graphc.input("x", ())
+    step = graphc.train_step(w * x, optim.SGD([w], lr=optim.cosine(0.2, 12, 4, 0.01)))
+    for _ in range(15):
+        step(x=-1.0)
+    assert float(w.array) == pytest.approx(sum(cosine(t) for t in range(15)), rel=1e-5)
+
+
 def test_moments_have_the_dtype_of_their_parameter_and_are_shared() -> None:
     w, b = parameter(np.ones(3), "w", "float32"), parameter(np.ones(2), "b", "float64")
     opt = optim.Adam([w, b])

@@ -14,7 +14,7 @@ start a cohort of their own, at 0.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +23,7 @@ import graphc.functions as fn
 from graphc.errors import InputError, ShapeError
 from graphc.graph import building
 from graphc.optim.group import Hyper, ParamGroup
-from graphc.optim.saving import load_optimizer, optimizer_arrays
+from graphc.optim.saving import optimizer_arrays, prepare_load
 from graphc.tensor import State, Tensor
 from graphc.types import float64, int64, is_float
 
@@ -203,7 +203,11 @@ class Optimizer(ABC):
 
     def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned for an optimizer made with the same options: all, or nothing and an InputError."""
-        load_optimizer(self, arrays)
+        self.prepare_load(arrays)()
+
+    def prepare_load(self, arrays: Mapping[str, Any]) -> Callable[[], None]:
+        """The checks of `load_state_dict`; calling what this returns does the rest. For loading several things, all or none."""
+        return prepare_load(self, arrays)
 
 
 class HyperProperty:

@@ -10,7 +10,7 @@ Loading checks everything before it writes anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +41,8 @@ def optimizer_arrays(opt: Optimizer) -> dict[str, np.ndarray]:
     return arrays
 
 
-def load_optimizer(opt: Optimizer, arrays: Mapping[str, Any]) -> None:
+def prepare_load(opt: Optimizer, arrays: Mapping[str, Any]) -> Callable[[], None]:
+    """Check everything; the function returned then writes it, and cannot fail."""
     rest = dict(arrays)
     writes: list[tuple[State, np.ndarray]] = []
 
@@ -80,10 +81,13 @@ def load_optimizer(opt: Optimizer, arrays: Mapping[str, Any]) -> None:
     if rest:
         raise InputError(f"load_state_dict: unexpected key {next(iter(rest))!r}; was the optimizer made with the same options?")
 
-    for state, value in writes:
-        state.array[...] = value
-    opt.moments.update(moments)
-    opt.ages.update(counters)
+    def commit() -> None:
+        for state, value in writes:
+            state.array[...] = value
+        opt.moments.update(moments)
+        opt.ages.update(counters)
+
+    return commit
 
 
 def _counters(
