@@ -106,7 +106,8 @@ class Executable:
         return self._native
 
     def build(self, *args: Any, **kwargs: Any) -> Executable:
-        """Compile now rather than at the first call. A traced function needs example arguments, whose values do not matter."""
+        """Compile now rather than at the first call. A traced function needs example arguments, whose values do not matter; it is
+        their signature that `dump`, `memory` and the like speak of from then on."""
         if self._function is None:
             if args or kwargs:
                 raise InputError("build: sizes are fixed by the inputs; it takes no example arguments")
@@ -118,8 +119,7 @@ class Executable:
                 return self
             arrays = self._arguments.arrays(args, kwargs)
             key = tuple((name, array.shape, array.dtype.num) for name, array in arrays.items())
-            if key not in self._traced:
-                self._trace(key, arrays, args, kwargs)
+            self._declared, self._native = self._traced.get(key) or self._trace(key, arrays, args, kwargs)
         return self
 
     # --- looking inside ---
@@ -133,7 +133,7 @@ class Executable:
 
     @property
     def graph(self) -> Graph:
-        """The graph before optimization; of a traced function, that of the latest trace."""
+        """The graph before optimization; of a traced function, that of the latest trace or `build`."""
         return self._declared.graph if self._declared is not None else self._latest().graph
 
     @property

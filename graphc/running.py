@@ -55,7 +55,7 @@ def run(
     if not len(starts):
         raise InputError(f"run: no batch of {size} in {rows} rows")
     history: dict[str, list[float]] = {}
-    with _reporter(progress, epochs, len(starts)) as report:
+    with _reporter(progress, epochs, len(starts)) as (report, hidden):
         for _ in range(epochs):
             order = None
             if shuffle:
@@ -78,8 +78,11 @@ def run(
                 history.setdefault(name, []).append(value)
             epoch = step.epochs_done
             report(epoch, logs)
-            if on_epoch is not None and on_epoch(epoch, logs) is True:
-                break
+            if on_epoch is not None:
+                with hidden():
+                    verdict = on_epoch(epoch, logs)
+                if isinstance(verdict, (bool, np.bool_)) and verdict:
+                    break
     return history
 
 
@@ -111,18 +114,19 @@ def _scalars(result: Any) -> dict[str, float]:
 
 
 Report = Callable[[int | None, Mapping[str, float]], None]
+Hidden = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
 @contextlib.contextmanager
-def _reporter(progress: bool, epochs: int, batches: int) -> Iterator[Report]:
-    """A function told of every batch (epoch None) and every finished epoch."""
+def _reporter(progress: bool, epochs: int, batches: int) -> Iterator[tuple[Report, Hidden]]:
+    """A function told of every batch (epoch None) and every finished epoch, and a context in which the caller's code may print."""
     if not progress:
-        yield lambda epoch, logs: None
+        yield (lambda epoch, logs: None), contextlib.nullcontext
         return
     try:
         from tqdm import tqdm
     except ImportError:
-        yield _print_epoch
+        yield _print_epoch, contextlib.nullcontext
         return
     with tqdm(total=epochs * batches, unit="step", mininterval=0.2) as bar:
 
@@ -132,7 +136,7 @@ def _reporter(progress: bool, epochs: int, batches: int) -> Iterator[Report]:
             else:
                 bar.set_postfix({"epoch": epoch, **{name: f"{value:.4g}" for name, value in logs.items()}}, refresh=False)
 
-        yield report
+        yield report, tqdm.external_write_mode
 
 
 def _print_epoch(epoch: int | None, logs: Mapping[str, float]) -> None:
