@@ -136,7 +136,9 @@ class Addresses:
 
     def step(self, slot: int, pointer: str, elements: str) -> str:
         """A pointer into a slot, moved by that many elements."""
-        return pointer if elements == "0" else self.fn.op(f"getelementptr {self._slots[slot][1]}, ptr {pointer}, i64 {elements}", "p")
+        if elements == "0":
+            return pointer
+        return self.fn.op(f"getelementptr {self._slots[slot][1]}, ptr {pointer}, i64 {elements}", "p")
 
     def _plus(self, x: str, y: str) -> str:
         if x == "0" or y == "0":
@@ -260,7 +262,8 @@ class Addresses:
         b = self.b
         low, high = one.index.bounds()
         stride = self.lane_stride(one.index)
-        regular = all(isinstance(atom, Axis) or not self.varies(atom.of) for atom, _ in one.index.terms) and abs(stride) * self.lanes < _FAR
+        irregular = any(not isinstance(atom, Axis) and self.varies(atom.of) for atom, _ in one.index.terms)
+        regular = not irregular and abs(stride) * self.lanes < _FAR
         dtype = int32 if regular or _fits_i32(low, high) else int64
         if regular:
             # Compare the lanes' own steps with what is left of the bounds: 32-bit lanes are enough however large the index.

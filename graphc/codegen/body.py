@@ -44,7 +44,8 @@ class Body:
             extra = {"attrs": dict(instr.attrs)} if instr.attrs else {}
             rule = instr.op.scalar
             assert rule is not None, f"{instr.op} has no scalar rule"
-            self.values[number] = tuple([rule(self.b, *[self.value(arg, copy) for arg in instr.args], **extra) for copy in copies])
+            operands = [[self.value(arg, copy) for arg in instr.args] for copy in copies]
+            self.values[number] = tuple([rule(self.b, *args, **extra) for args in operands])
         elif isinstance(instr, Load):
             self.values[number] = tuple([self._load(instr, copy) for copy in copies])
         elif isinstance(instr, Const):
@@ -124,7 +125,7 @@ class Body:
 
     def _pointers(self, dtype: np.dtype, pointer: str, stride: int, irregular: Value | None) -> str:
         lanes = self.addresses.lanes
-        wide = int64 if abs(stride) * lanes >= 1 << 30 or irregular is not None and irregular.dtype == int64 else int32
+        wide = int64 if abs(stride) * lanes >= 1 << 30 or (irregular is not None and irregular.dtype == int64) else int32
         offset = lane_steps(wide, stride, 0, lanes)
         if irregular is not None:
             offset = self.b.add(self.b.cast(irregular, wide), offset) if stride else irregular

@@ -18,7 +18,7 @@ from graphc.program import Coordinate, Instr, Load, Stage, Store, Sweep
 
 def coalesce(kernel: Sweep) -> Sweep:
     extents = kernel.outer + kernel.inner
-    if 0 in extents or 1 not in extents and len(kernel.outer) < 2 and len(kernel.inner) < 2:
+    if 0 in extents or (1 not in extents and len(kernel.outer) < 2 and len(kernel.inner) < 2):
         return kernel
     indices = list(dict.fromkeys(index for stage in kernel.stages for instr in stage.body for index in _indices(instr)))
     new: dict[int, Index] = {}  # what stands for each old axis

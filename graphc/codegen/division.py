@@ -54,7 +54,7 @@ def _divmod_integer(b: LaneBuilder, x: Value, y: Value) -> tuple[Value, Value]:
 
 
 def _divmod_float(b: LaneBuilder, x: Value, y: Value) -> tuple[Value, Value]:
-    """NumPy's: x - y * floor(x / y) from the exact remainder; x // 0 is x / 0, x % 0 is NaN, zeros take their sign from y or x / y."""
+    """NumPy's: the exact remainder, with the sign of y, and the quotient that goes with it; x // 0 is x / 0, x % 0 is NaN."""
     zero, half, one = (b.const(value, x.dtype) for value in (0, 0.5, 1))
     ratio = b.div(x, y)
     rest = _fmod(b, x, y)
@@ -127,7 +127,8 @@ def _do_while(b: LaneBuilder, initial: Sequence[Value]) -> Iterator[tuple[list[V
         fn.branch(more, body, after)
         phis = []
         for phi, start, new in zip(first, initial, following, strict=True):
-            phis.append(f"  {phi.name} = phi {llvm_type(phi.dtype, phi.lanes)} [ {start.name}, %{before} ], [ {new.name}, %{last} ]")
+            type_ = llvm_type(phi.dtype, phi.lanes)
+            phis.append(f"  {phi.name} = phi {type_} [ {start.name}, %{before} ], [ {new.name}, %{last} ]")
         fn.lines[at:at] = phis
         fn.start(after)
         carried[:] = following

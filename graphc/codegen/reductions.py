@@ -24,8 +24,8 @@ def is_positional(reducer: str) -> bool:
 
 
 def identity(b: LaneBuilder, reducer: str, dtype: np.dtype, position: np.dtype, empty: bool = False) -> Accumulator:
-    """What a reduction starts from, in one lane; or its result, where there is nothing to reduce. Positions start at 0: the answer
-    when no value beats the identity."""
+    """What a reduction starts from, in one lane; or its result, where there is nothing to reduce. Positions start at 0: the
+    answer when no value beats the identity."""
     if reducer == "sum":
         # -0.0 + x is x for every float x, 0.0 + x is not.
         return (b.const(-0.0 if is_float(dtype) and not empty else 0, dtype),)

@@ -1,7 +1,7 @@
 """What happens in a row of a Sweep, or in a group of columns: its stages, and the loops over the row's elements.
 
-    columns (lanes are rows)              an inner stage is sequential loops that carry vectors of accumulators
-    rows (lanes along the last inner axis)   its last loop runs over groups of vectors, whose accumulators are then folded into one
+    columns (lanes along the last outer axis)    an inner stage is sequential loops that carry vectors of accumulators
+    rows (lanes along the last inner axis)       its last loop runs over groups of vectors, their accumulators are then folded
 
 The last vector of an axis may have fewer live lanes: the same body, masked. So the order of every sum is a matter of shapes.
 """
@@ -26,6 +26,7 @@ from graphc.program import Load, Reduce, Store, instructions
 from graphc.types import int32, int64, row_major_strides
 
 Accumulators = list[list[Accumulator]]  # for each Reduce of a stage, one for each copy
+Step = Callable[[str, Accumulators], Accumulators]  # the accumulators after the loop's body at an index
 
 
 class RowEmitter:
@@ -121,15 +122,15 @@ class RowEmitter:
         accs = self._repeat(covered, groups.size, accs, lambda at, accs: step(at, accs, groups.copies))
         return step(str(covered), accs, groups.rest) if groups.rest else accs
 
-    def _repeat(self, stop: int, step: int, accs: Accumulators, body: Callable[[str, Accumulators], Accumulators]) -> Accumulators:
+    def _repeat(self, stop: int, step: int, accs: Accumulators, body: Step) -> Accumulators:
         """`body` at 0, step, ... below `stop`, a multiple of `step`."""
         if stop == 0:
             return accs
         if stop == step:
             return body("0", accs)
         parts = [part for copies in accs for acc in copies for part in acc]
-        types = [llvm_type(part.dtype, part.lanes) for part in parts]
-        with repeat(self.fn, "0", str(stop), step, [(type_, part.name) for type_, part in zip(types, parts, strict=True)]) as loop:
+        carried = [(llvm_type(part.dtype, part.lanes), part.name) for part in parts]
+        with repeat(self.fn, "0", str(stop), step, carried) as loop:
             after = body(loop.index, _renamed(accs, loop.carried))
             loop.next(*(part.name for copies in after for acc in copies for part in acc))
         return _renamed(accs, loop.results)

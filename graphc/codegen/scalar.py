@@ -73,7 +73,8 @@ class LaneBuilder:
         return Value(self.fn.op(text), x.dtype, lanes)
 
     def convert(self, opcode: str, x: Value, dtype: np.dtype) -> Value:
-        return Value(self.fn.op(f"{opcode} {llvm_type(x.dtype, x.lanes)} {x.name} to {llvm_type(dtype, x.lanes)}"), dtype, x.lanes)
+        text = f"{opcode} {llvm_type(x.dtype, x.lanes)} {x.name} to {llvm_type(dtype, x.lanes)}"
+        return Value(self.fn.op(text), dtype, x.lanes)
 
     def intrinsic(self, name: str, *args: Value, extra: str = "") -> Value:
         """Call llvm.`name`, whose operands and result have one type; `extra` is a flag operand, as `i1 false`."""
@@ -194,7 +195,8 @@ class LaneBuilder:
         type_ = llvm_type(x.dtype, lanes)
         # One condition for all lanes stays scalar: LLVM then picks a whole register.
         test = f"{llvm_type(bool_, condition.lanes)} {condition.name}"
-        return Value(self.fn.op(f"select {test}, {type_} {self.operand(x, lanes)}, {type_} {self.operand(y, lanes)}"), x.dtype, lanes)
+        text = f"select {test}, {type_} {self.operand(x, lanes)}, {type_} {self.operand(y, lanes)}"
+        return Value(self.fn.op(text), x.dtype, lanes)
 
     def any(self, x: Value) -> str:
         """Whether a bool holds in some lane, as an i1."""

@@ -5,8 +5,8 @@
           2      per row
           3 + j  inside the loop over inner axis j
 
-An instruction runs at the outermost level that knows its operands, so what a row shares is loaded and computed once a row. Effects
-stay where they are written, and so does a load from a slot that an earlier instruction writes.
+An instruction runs at the outermost level that knows its operands, so what a row shares is loaded and computed once a row.
+Effects stay where they are written, and so does a load from a slot that an earlier instruction writes.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Groups:
 def lane_groups(plan: Plan, body: Iterable[Placed]) -> Groups:
     """The lane axis in groups that are enough independent work to hide latency, and little enough to stay in registers."""
     work = cost(body)
-    copies = 1 if plan.checks or plan.lanes == 1 or work > 24 else 2 if work > 10 else 4
+    copies = 1 if plan.checks or plan.lanes == 1 or work > 12 else 2 if work > 5 else 4
     return Groups(plan.lane_extent, plan.lanes, copies)
 
 
@@ -173,7 +173,7 @@ def _place(kernel: Sweep, levels: list[int], lane_axis: int | None) -> tuple[Pla
         for instr in stage.body:
             axes, level = _needs(instr, index_axes, depends, level_of)
             level = max([level, *(levels[axis] for axis in axes)])
-            pinned = isinstance(instr, (Store, Check, Reduce)) or isinstance(instr, Load) and instr.slot in written
+            pinned = isinstance(instr, (Store, Check, Reduce)) or (isinstance(instr, Load) and instr.slot in written)
             body.append(Placed(len(depends), instr, home if pinned else level, lane_axis in axes))
             if isinstance(instr, Store):
                 written.add(instr.slot)
