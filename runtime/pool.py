@@ -33,7 +33,9 @@ _SPIN_NS = 40_000  # how long a thread that waits spins before it sleeps
 
 _lock = threading.Lock()
 _pools: dict[int, Pool] = {}
-_library: list[jit.Library] = []  # at most one, kept for ever: threads live in its code
+# Threads live in this code and this memory until the process ends: neither is ever freed.
+_library: list[jit.Library] = []  # at most one
+_memory: list[np.ndarray] = []
 
 
 def available_processors() -> int:
@@ -70,6 +72,7 @@ class Pool:
         self.workers = workers
         self.parallel = library.address("parallel")
         self._memory = aligned_block(_POOL_BYTES + _BOX_BYTES * workers, 128)
+        _memory.append(self._memory)
         self.handle = address(self._memory)
         # Threads that outnumber the processors would spin in each other's way.
         spins = _spins(library) if workers <= (processors or available_processors()) else 0
