@@ -1,9 +1,9 @@
 """The text of a module, with how many parameters each part has.
 
-    Sequential(
-      (0): Linear(in_features=64, out_features=10, bias=True)  # 650 parameters
-      (1): ReLU()
-    )  # 650 parameters
+Sequential(
+  (0): Linear(in_features=64, out_features=10, bias=True)  # 650 parameters
+  (1): ReLU()
+)  # 650 parameters
 """
 
 from __future__ import annotations

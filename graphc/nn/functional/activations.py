@@ -179,10 +179,8 @@ def shifted_logits(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 def shifted_exponentials(x: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
-    """z - max z, its exponential e, and Σ e, which is at least 1."""
-    peak = fn.stop_gradient(fn.max(x, axis=axis, keepdims=True))
-    # an infinite peak is not taken out: inf - inf would be NaN also for the other elements
-    shifted = x - fn.where(fn.isfinite(peak), peak, 0)
+    """z - max z, its exponential e, and Σ e, which is at least 1. A line with +inf, or of -inf alone, is NaN, as in PyTorch."""
+    shifted = x - fn.stop_gradient(fn.max(x, axis=axis, keepdims=True))
     e = fn.exp(shifted)
     return shifted, e, fn.sum(e, axis=axis, keepdims=True)
 
