@@ -19,7 +19,8 @@ from graphc.types import is_integer, normalize_axis
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
-    """x[key]. Integers, slices with any step, None and ... as NumPy; one integer tensor or array, which takes its axis' place."""
+    """x[key]. Integers, slices with any step, None and ... as NumPy; one integer tensor or array, which takes its axis' place
+    (the first place, as NumPy has it, where a slice, None or ... stands between it and an integer)."""
     keys = list(key) if isinstance(key, tuple) else [key]
     with rule("getitem", x):
         entries = _expand(x, keys)
@@ -62,6 +63,9 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     x = shaping.reshape(x, tuple(shape))
     for at, positions in advanced:
         x = take(x, positions, axis=at)
+        places = [i for i, one in enumerate(keys) if one is not None and one is not Ellipsis and not isinstance(one, slice)]
+        if places[-1] - places[0] >= len(places):
+            x = shaping.moveaxis(x, range(at, at + positions.ndim), range(positions.ndim))
     return x
 
 
