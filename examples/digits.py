@@ -1,4 +1,4 @@
-"""Handwritten digits: a two-layer classifier, trained by one native call per step on scikit-learn's 1,797 real images of 8 x 8 pixels.
+"""Handwritten digits: a two-layer classifier of scikit-learn's 1,797 real images, trained by one native call per step.
 
 `make demo` runs this file. Every stage of the compilation, from the declared graph to assembly, is written to ./out/digits/.
 """
@@ -39,15 +39,18 @@ def main(epochs: int = 20, dumps: str | Path = "out/digits", progress: bool = Tr
         print(f"epoch {epoch:2}   loss {logs['loss']:.4f}")
 
     start = time.perf_counter()
-    history = step.run({"x": x_train, "y": y_train}, epochs=epochs, batch_size=BATCH, shuffle=True, progress=progress, on_epoch=report)
+    data = {"x": x_train, "y": y_train}
+    history = step.run(data, epochs=epochs, batch_size=BATCH, shuffle=True, progress=progress, on_epoch=report)
     seconds = time.perf_counter() - start
     accuracy = float(np.mean(predict(x_test).argmax(axis=1) == y_test))
 
-    print(f"trained on {len(x_train)} images in {seconds:.2f} s; {accuracy:.4f} of {len(x_test)} held-out images are classified correctly")
+    print(f"{len(x_train)} images, {epochs} epochs in {seconds:.2f} s; accuracy on {len(x_test)} held-out images {accuracy:.4f}")
     microseconds = step_time()
     print(f"a step of {BATCH} images, forward, backward and Adam's update: {microseconds:.1f} us")
     memory = step.memory
-    print(f"arena: {memory.arena_bytes} bytes (at least {memory.lower_bound_bytes} are alive at once); parameters: {memory.parameter_bytes} bytes")
+    print(
+        f"arena {memory.arena_bytes:,} bytes, lower bound {memory.lower_bound_bytes:,}; parameters {memory.parameter_bytes:,} bytes"
+    )
     files = write_dumps(Path(dumps))
     print(f"stages: {', '.join(step.stages)}: {files} files in {dumps}")
     return {"loss": history["loss"][-1], "accuracy": accuracy, "step_us": microseconds, "arena_bytes": memory.arena_bytes}
