@@ -21,7 +21,8 @@ from graphc.codegen import llvm
 from graphc.codegen.blocking import block
 from graphc.codegen.contract import emit_contraction
 from graphc.codegen.flat import flatten
-from graphc.codegen.microkernel import lanes_of, most_rows, tile_function
+from graphc.codegen.microkernel import most_rows, tile_function
+from graphc.codegen.registers import lanes_of
 from graphc.codegen.target import host_target, level_target
 from graphc.index import Index, Range, unflatten
 from graphc.op import OPS
@@ -415,7 +416,7 @@ def test_no_spills_in_the_inner_loop(level: str, dtype: np.dtype) -> None:
         loops = inner_loops(llvm.emit_assembly(str(module), target))
         assert len(loops) == 1
         assert sum("vfmadd" in line for line in loops[0]) == rows * vectors
-        assert not [line for line in loops[0] if "%rsp" in line or "%rbp" in line], f"{rows}x{vectors}"
+        assert not [line for line in loops[0] if "%rsp" in line], f"{rows}x{vectors}"
 
 
 def inner_loops(assembly: str) -> list[list[str]]:
@@ -440,7 +441,7 @@ def test_blocks_cover_the_space() -> None:
         lanes = lanes_of(target, np.dtype(np.float32))
         columns = (blocks.panels - 1) * blocks.width
         assert columns < n <= columns + blocks.last_width < n + lanes
-        assert blocks.m_block % blocks.rows == 0 and blocks.k_block % lanes == 0
+        assert blocks.m_block % blocks.rows == 0 and (blocks.k_block % lanes == 0 or blocks.k_blocks == 1)
         assert (blocks.m_blocks - 1) * blocks.m_block < m <= blocks.m_blocks * blocks.m_block
         assert (blocks.n_blocks - 1) * blocks.n_block < blocks.panels <= blocks.n_blocks * blocks.n_block
         assert (blocks.k_blocks - 1) * blocks.k_block < k <= blocks.k_blocks * blocks.k_block

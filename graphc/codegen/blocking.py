@@ -12,13 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphc.codegen.flat import Flat
-from graphc.codegen.microkernel import lanes_of, most_rows
+from graphc.codegen.microkernel import most_rows
+from graphc.codegen.registers import lanes_of
 from graphc.codegen.target import Target
 
 _UNIT_FLOPS = 1 << 20  # work worth a unit of its own, while there are few units
-_MOST_UNITS = 64  # as many units as are wanted when there is plenty of work
+_MOST_UNITS = 32  # units enough for any machine when there is plenty of work
 _GRAIN_FLOPS = 200_000  # work worth handing to another thread
 _K_BLOCK_BYTES = 4096  # of one row of the left operand
+_DOT_ROWS = 4  # most rows, or columns, for which operands contiguous in k are multiplied along k
+_HEIGHT_SLACK = 1.03  # a taller tile is taken where it costs no more than this: other contractions may have it already
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Blocking:
     panels: int
     rows: int
     last_rows: int
+    dots: bool  # all panels by dot products along k
+    last_dots: bool  # the last panel
     m_block: int
     n_block: int
     k_block: int
@@ -51,55 +56,69 @@ class Blocking:
         """Tiles in an m block."""
         return -(-self.m_block // self.rows)
 
+    def last_columns(self, n: int) -> int:
+        """Columns that exist in the last panel."""
+        return n - (self.panels - 1) * self.width
+
 
 def block(flat: Flat, target: Target) -> Blocking:
     lanes = lanes_of(target, flat.dtype)
-    vectors, last_vectors, panels = _panels(flat, target, lanes)
-    rows = _rows(flat.m, most_rows(target, max(vectors, last_vectors)), vectors)
-    last_rows = flat.m % rows or rows
+    k = max(flat.k, 1)
+    along_k = flat.lhs.contiguous_k and flat.rhs.contiguous_k and k >= lanes
+    dots = along_k and min(flat.m, flat.n) <= _DOT_ROWS
+    tail = _dot_tail(flat.n, k, lanes) if along_k and not dots else 0
+    vectors, last_vectors, panels = (tail, 1, flat.n // (tail * lanes) + 1) if tail else _panels(flat.m, flat.n, lanes, target, dots)
+    rows = min(flat.m, 8) if dots else _rows(flat.m, most_rows(target, max(vectors, last_vectors)), vectors)
 
-    k_block = _even(max(flat.k, 1), _K_BLOCK_BYTES // flat.dtype.itemsize, lanes)
-    wanted = max(1, min(_MOST_UNITS, flat.flops // _UNIT_FLOPS))
-    across = flat.batch * panels
-    n_block = max(1, min(panels, across // wanted))
-    m_block = _even(flat.m, max(rows, flat.m * across // wanted), rows)
+    k_block = k if dots else _even(k, _K_BLOCK_BYTES // flat.dtype.itemsize, lanes)
     # The rows of a block stay in the second-level cache while the panels go by.
     fits = max(rows, target.l2_bytes // 2 // (k_block * flat.dtype.itemsize))
-    if m_block > fits:
-        m_block = _even(flat.m, fits, rows)
-    m_blocks, n_blocks, k_blocks = (-(-size // part) for size, part in ((flat.m, m_block), (panels, n_block), (max(flat.k, 1), k_block)))
+    wanted = max(1, min(_MOST_UNITS, flat.flops // _UNIT_FLOPS))
+    least_m_blocks = -(-flat.m // fits)
+    n_blocks = min(panels, max(1, -(-wanted // (flat.batch * least_m_blocks))))
+    n_block = -(-panels // n_blocks)
+    n_blocks = -(-panels // n_block)
+    m_blocks = max(least_m_blocks, min(-(-flat.m // rows), wanted // (flat.batch * n_blocks)))
+    m_block = _even(flat.m, -(-flat.m // m_blocks), rows)
+    m_blocks = -(-flat.m // m_block)
     units = flat.batch * m_blocks * n_blocks
-    unit_flops = max(1, flat.flops // max(units, 1))
+    grain = max(1, -(-_GRAIN_FLOPS // max(1, flat.flops // max(units, 1))))
     return Blocking(
-        lanes, vectors, last_vectors, panels, rows, last_rows, m_block, n_block, k_block, m_blocks, n_blocks, k_blocks,
-        units, max(1, -(-_GRAIN_FLOPS // unit_flops)),
+        lanes, vectors, last_vectors, panels, rows, flat.m % rows or rows, dots, dots or tail > 0,
+        m_block, n_block, k_block, m_blocks, n_blocks, -(-k // k_block), units, grain,
     )  # fmt: skip
 
 
-def _panels(flat: Flat, target: Target, lanes: int) -> tuple[int, int, int]:
+def _panels(m: int, n: int, lanes: int, target: Target, dots: bool) -> tuple[int, int, int]:
     """(registers across a panel, across the last panel, panels), such that no register of a panel is empty."""
-    across = max(1, -(-flat.n // lanes))
-    vectors = 2 if target.vector_registers >= 16 else 1
-    if across <= 3:
+    across = -(-n // lanes)
+    if across <= (4 if dots else 3):
         return across, across, 1
-    if flat.m <= most_rows(target, 4) // 2:
-        vectors = 4  # few rows: more columns, so that enough sums are under way
-    panels = across // vectors
+    # Few rows: more columns, so that enough sums are under way.
+    vectors = 4 if dots or m <= most_rows(target, 4) // 2 else 2
     rest = across % vectors
-    if rest == 0:
-        return vectors, vectors, panels
-    return vectors, rest, panels + 1
+    return vectors, rest or vectors, -(-across // vectors)
+
+
+def _dot_tail(n: int, k: int, lanes: int) -> int:
+    """Registers across a panel after which so few columns are left over that they are cheaper as dot products along k, each with a fold at
+    its end, than as one more register of columns; 0 where there is none."""
+    for vectors in (2, 3, 1):
+        tail = n % (vectors * lanes)
+        if n > vectors * lanes and 0 < tail <= _DOT_ROWS and (vectors == 2 or n < (vectors + 1) * lanes):
+            return vectors if tail * (-(-k // lanes) * 0.6 + 2) < k * 0.5 else 0
+    return 0
 
 
 def _rows(m: int, most: int, vectors: int) -> int:
-    """The tile height for which all tiles together take the fewest cycles a step of the depth; the tallest of equals."""
+    """The tallest tile height for which all tiles together take about the fewest cycles a step of the depth."""
 
     def cycles(rows: int) -> float:
         # Two multiply-adds a cycle; one takes about four, so fewer than eight (and some slack) of them wait for one another.
         return max(rows * vectors, 9) / 2 + 0.25
 
-    best = min(range(1, min(m, most) + 1), key=lambda h: (m // h * cycles(h) + (cycles(m % h) if m % h else 0), -h), default=1)
-    return best
+    costs = {h: m // h * cycles(h) + (cycles(m % h) if m % h else 0) for h in range(1, min(m, most) + 1)}
+    return max(h for h, cost in costs.items() if cost <= min(costs.values()) * _HEIGHT_SLACK)
 
 
 def _even(size: int, most: int, multiple: int) -> int:

@@ -12,7 +12,7 @@ from graphc.codegen import integers as i64
 from graphc.codegen.body import Body
 from graphc.codegen.builder import Module
 from graphc.codegen.flat import Flat, M, N
-from graphc.codegen.microkernel import lanes_of, load_lanes
+from graphc.codegen.registers import lanes_of, load_lanes
 from graphc.codegen.strips import StripBody, StripLoop, Strips
 from graphc.codegen.target import Target
 

@@ -13,7 +13,7 @@ from graphc.codegen import integers as i64
 from graphc.codegen.body import Body
 from graphc.codegen.builder import Module
 from graphc.codegen.flat import K, Flat, Operand
-from graphc.codegen.microkernel import lanes_of, store_lanes
+from graphc.codegen.registers import lanes_of, store_lanes
 from graphc.codegen.strips import StripBody, StripLoop, Strips, in_strips
 from graphc.codegen.target import Target
 from graphc.program import Load

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from graphc.codegen.builder import Function, Module
-from graphc.codegen.microkernel import lanes_of, memory_type
+from graphc.codegen.registers import lanes_below, lanes_of, masked_load, memory_type
 from graphc.codegen.target import Target
 from graphc.types import SHORT_NAMES
 
@@ -136,24 +136,6 @@ def transposed(fn: Function, rows: Sequence[str], element: str, size: int) -> li
             column = [shuffle(x, y, even) for x, y in pairs] + [shuffle(x, y, odd) for x, y in pairs]
         columns.append(column)
     return [columns[i % per_part][i // per_part] for i in range(lanes)]
-
-
-def lanes_below(fn: Function, lanes: int, count: str) -> str:
-    """The mask of lanes numbered below the i64 `count`."""
-    vector = f"<{lanes} x i64>"
-    numbers = ", ".join(f"i64 {lane}" for lane in range(lanes))
-    single = fn.op(f"insertelement {vector} poison, i64 {count}, i64 0")
-    splat = fn.op(f"shufflevector {vector} {single}, {vector} poison, <{lanes} x i32> zeroinitializer")
-    return fn.op(f"icmp slt {vector} <{numbers}>, {splat}")
-
-
-def masked_load(fn: Function, vector: str, element: str, size: int, at: str, mask: str) -> str:
-    """The text of a load of the lanes in `mask`; the others are zero and their memory is not touched."""
-    lanes = int(vector[1 : vector.index(" ")])
-    suffix = {"float": "f32", "double": "f64"}.get(element, element)
-    full = f"@llvm.masked.load.v{lanes}{suffix}.p0"
-    fn.module.declare(full, f"{vector} {full}(ptr, <{lanes} x i1>, {vector})")
-    return f"call {vector} {full}(ptr align {size} {at}, <{lanes} x i1> {mask}, {vector} zeroinitializer)"
 
 
 def _element(fn: Function, base: str, index: str, size: int) -> str:

@@ -1,0 +1,165 @@
+"""What the emission of one contraction knows: its blocks, where each operand is read from, and what lies where in scratch.
+
+    A  "lies"        read in place, at its own strides
+       "packed"      tiles of `rows` x depth, in shared scratch, by the pack phase
+       "evaluated"   rows whose map is evaluated into worker scratch, unit by unit
+    B  "lies"        read in place: contiguous along n, or along k for dot products
+       "packed"      panels copied or turned from a strided operand
+       "rows"        panels by evaluating its map along n
+       "turned"      panels by evaluating its map along k, and turning that
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from graphc.codegen.blocking import Blocking
+from graphc.codegen.builder import Module
+from graphc.codegen.evaluate import better_along_k
+from graphc.codegen.flat import Flat, Operand
+from graphc.codegen.packing import panel_bytes
+from graphc.codegen.target import Target
+
+_LINE = 64
+_WAYS = 16  # of a second-level cache
+_PAGES = 64  # of a first-level TLB
+_PAGE = 4096
+_REUSES_TO_PACK = 8  # tiles that must use what is packed only because it lies badly
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things lie in a worker's scratch, in bytes."""
+
+    tile: int = 0  # size of one tile; tiles come first
+    panel: int = 0  # one packed panel of B
+    rows: int = 0  # rows of B before they are turned into a panel
+    a: int = 0  # evaluated rows of A
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    module: Module
+    target: Target
+    flat: Flat
+    blocks: Blocking
+    name: str
+    a_source: str
+    b_source: str
+    b_shared: bool  # packed by the pack phase, not by each unit
+    layout: Layout = Layout()
+
+    @property
+    def size(self) -> int:
+        return self.flat.dtype.itemsize
+
+    @property
+    def partial(self) -> bool:
+        """Whether the last panel has columns that do not exist."""
+        return self.blocks.last_columns(self.flat.n) != self.blocks.last_width
+
+    @property
+    def direct(self) -> bool:
+        """Whether register tiles store sums where they belong; else they go through worker scratch and the epilogue."""
+        return self.flat.plain_store is not None and self.flat.k > 0 and not self.blocks.dots
+
+    @property
+    def has_epilogue(self) -> bool:
+        return not self.direct or self.blocks.last_dots
+
+    @property
+    def cheap_masks(self) -> bool:
+        """Whether a masked store costs about what a plain one does, so that one tile serves full and partial panels."""
+        return self.target.vector_bytes >= 32
+
+    @property
+    def packed_panels(self) -> int:
+        """Panels of B for each batch element that the pack phase makes."""
+        return self.blocks.panels - self.blocks.last_dots if self.b_shared else 0
+
+    @property
+    def packed_tiles(self) -> int:
+        """Tiles of A for each batch element that the pack phase makes."""
+        return -(-self.flat.m // self.blocks.rows) if self.a_source == "packed" else 0
+
+    @property
+    def shared_panel(self) -> int:
+        return panel_bytes(self.target, self.flat.dtype, self.blocks.width, self.flat.k)
+
+    @property
+    def shared_tile(self) -> int:
+        return panel_bytes(self.target, self.flat.dtype, self.blocks.rows, self.flat.k)
+
+    @property
+    def shared_tiles_at(self) -> int:
+        return self.flat.batch * self.packed_panels * self.shared_panel
+
+    @property
+    def shared_bytes(self) -> int:
+        return self.shared_tiles_at + self.flat.batch * self.packed_tiles * self.shared_tile
+
+    @property
+    def row_pitch(self) -> int:
+        """Bytes from one evaluated row to the next: an odd number of cache lines, so that rows do not fall on one another."""
+        lines = -(-self.blocks.k_block * self.size // _LINE) + 1
+        return (lines | 1) * _LINE
+
+
+def plan_job(module: Module, target: Target, flat: Flat, blocks: Blocking, name: str) -> Job:
+    a_source = "evaluated"
+    if flat.lhs.strided:
+        a_source = "packed" if _a_lies_badly(flat, blocks, target) else "lies"
+    b_source = "turned" if better_along_k(target, flat, flat.rhs) else "rows"
+    if blocks.dots or flat.rhs.contiguous_rows and not _b_lies_badly(flat, blocks, target):
+        b_source = "lies"
+    elif flat.rhs.contiguous_rows or flat.rhs.contiguous_k:
+        b_source = "packed"
+    job = Job(module, target, flat, blocks, name, a_source, b_source, b_source != "lies" and blocks.m_blocks > 1)
+    return dataclasses.replace(job, layout=_layout(job))
+
+
+def _layout(job: Job) -> Layout:
+    blocks, flat = job.blocks, job.flat
+    width = max(blocks.width, blocks.last_width)
+    # Dot products write whole blocks of up to eight rows.
+    height = -(-blocks.rows // 8) * 8 if blocks.last_dots else blocks.rows
+    tile = -(-(height * width + blocks.lanes) * job.size // _LINE) * _LINE
+    tiles = tile * (blocks.tiles * blocks.n_block if blocks.k_blocks > 1 else 1)
+    packs = not job.b_shared and (job.b_source != "lies" or job.partial)
+    rows = tiles + (panel_bytes(job.target, flat.dtype, width, blocks.k_block) if packs else 0)
+    a = rows + (width * job.row_pitch if job.b_source == "turned" else 0)
+    total = a + (blocks.m_block * job.row_pitch if job.a_source == "evaluated" else 0)
+    return Layout(tile, tiles, rows, a, total)
+
+
+def _a_lies_badly(flat: Flat, blocks: Blocking, target: Target) -> bool:
+    """Whether the tiles of A, read again for every panel, are worth packing although they could be read in place."""
+    a = flat.lhs
+    if blocks.panels < _REUSES_TO_PACK or blocks.dots or not (a.contiguous_rows or a.contiguous_k):
+        return False
+    assert a.row_stride is not None and a.k_stride is not None
+    if a.contiguous_k:
+        return False
+    return _spread_thin(a, abs(a.k_stride) * flat.dtype.itemsize, blocks.k_block, target)
+
+
+def _b_lies_badly(flat: Flat, blocks: Blocking, target: Target) -> bool:
+    b = flat.rhs
+    assert b.k_stride is not None
+    if -(-flat.m // blocks.rows) < _REUSES_TO_PACK:
+        return False
+    return _spread_thin(b, abs(b.k_stride) * flat.dtype.itemsize, blocks.k_block, target)
+
+
+def _spread_thin(operand: Operand, stride: int, count: int, target: Target) -> bool:
+    """Whether `count` pieces `stride` bytes apart fall on too few sets of the second-level cache, or on too many pages."""
+    way = target.l2_bytes // _WAYS
+    sets = way // max(_LINE, _common_power(stride, way))
+    return count > sets * _WAYS // 2 or count * stride > 2 * _PAGES * _PAGE
+
+
+def _common_power(x: int, limit: int) -> int:
+    """The largest power of two that divides x, up to `limit`."""
+    return min(x & -x, limit) if x else limit
