@@ -48,9 +48,7 @@ def main(epochs: int = 20, dumps: str | Path = "out/digits", progress: bool = Tr
     microseconds = step_time()
     print(f"a step of {BATCH} images, forward, backward and Adam's update: {microseconds:.1f} us")
     memory = step.memory
-    print(
-        f"arena {memory.arena_bytes:,} bytes, lower bound {memory.lower_bound_bytes:,}; parameters {memory.parameter_bytes:,} bytes"
-    )
+    print(f"arena {memory.arena_bytes:,} bytes, lower bound {memory.lower_bound_bytes:,}")
     files = write_dumps(Path(dumps))
     print(f"stages: {', '.join(step.stages)}: {files} files in {dumps}")
     return {"loss": history["loss"][-1], "accuracy": accuracy, "step_us": microseconds, "arena_bytes": memory.arena_bytes}

@@ -2,7 +2,7 @@
 
     loss = mean of log Σ exp(z) - z_y,      z = x Wᵀ + b
 
-Adam with a learning rate that warms up, then falls along a cosine, all inside the native step; weight decay is a term of the loss.
+Adam with a learning rate that warms up, then falls along a cosine, inside the native step; weight decay is a term of the loss.
 The exact optimum, from scikit-learn's solver, is what it is measured against; the gradient of the first batch is compared with
 (softmax(z) - e_y) x written out by hand.
 """

@@ -85,7 +85,8 @@ class Executable:
         declared = self._declare(result, inputs)
         self._apply_pending(declared)
         native = Native(declared.graph, self.options, self._threads, declared.earlier)
-        self._declared, self._native = declared, native
+        if self._native is None:  # not the latest: in training, that is the odd last batch
+            self._declared, self._native = declared, native
         self._traced[key] = declared, native
         return declared, native
 
@@ -133,7 +134,7 @@ class Executable:
 
     @property
     def graph(self) -> Graph:
-        """The graph before optimization; of a traced function, that of the latest trace or `build`."""
+        """The graph before optimization; of a traced function, that of the first trace or the latest `build`."""
         return self._declared.graph if self._declared is not None else self._latest().graph
 
     @property
