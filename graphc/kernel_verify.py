@@ -236,16 +236,29 @@ def _meet(a: Index, a_extents: tuple[int, ...], b: Index, b_extents: tuple[int, 
     return bool(np.intersect1d(values_at_sample(a, a_extents), values_at_sample(b, b_extents)).size)
 
 
-def in_place(kernel: Kernel, read: int, written: int) -> bool:
+def in_place(kernel: Kernel, read: int, written: int, found: Accesses | None = None) -> bool:
     """Whether the memory of slot `written` may be that of slot `read` (they may be one slot): each point then loads only the
-    element that it stores itself, and before it does."""
+    element that it stores itself, and before it does. `found` is `accesses(kernel)`, for those who ask often."""
     if isinstance(kernel, Scatter) or (isinstance(kernel, Contraction) and read in (kernel.lhs.slot, kernel.rhs.slot)):
         return False
-    body = kernel.epilogue if isinstance(kernel, Contraction) else tuple(instructions(kernel))
-    loads = [(at, instr) for at, instr in enumerate(body) if isinstance(instr, Load) and instr.slot == read]
-    stores = [(at, instr) for at, instr in enumerate(body) if isinstance(instr, Store) and instr.slot == written]
+    loads, stores = accesses(kernel) if found is None else found
     return all(
         load.offset == store.offset and not load.gather and load_at < store_at
-        for load_at, load in loads
-        for store_at, store in stores
+        for load_at, load in loads.get(read, ())
+        for store_at, store in stores.get(written, ())
     )
+
+
+Accesses = tuple[dict[int, list[tuple[int, Load]]], dict[int, list[tuple[int, Store]]]]
+
+
+def accesses(kernel: Kernel) -> Accesses:
+    """The loads and the stores of each slot, with their positions; of a contraction, those of its epilogue."""
+    loads: dict[int, list[tuple[int, Load]]] = {}
+    stores: dict[int, list[tuple[int, Store]]] = {}
+    for at, instr in enumerate(kernel.epilogue if isinstance(kernel, Contraction) else instructions(kernel)):
+        if isinstance(instr, Load):
+            loads.setdefault(instr.slot, []).append((at, instr))
+        elif isinstance(instr, Store):
+            stores.setdefault(instr.slot, []).append((at, instr))
+    return loads, stores

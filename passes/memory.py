@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from graphc.kernel_verify import in_place
+import numpy as np
+
+from graphc.kernel_verify import accesses, in_place
 from graphc.options import Options
 from graphc.program import Arena, Buffer, Launch, Program, Space
 
@@ -78,16 +80,21 @@ def _heirs(body: Sequence[Launch], spans: Sequence[Lifetime]) -> Mapping[Buffer,
     taken: set[Buffer] = set()
     heirs: dict[Buffer, Buffer] = {}
     for i, launch in enumerate(body):
+        slots = {buffer: slot for slot, buffer in enumerate(launch.args)}
+        dying = [old for old in launch.reads if old.space is Space.ARENA and last[old] == i and first[old] < i and old not in taken]
+        if not dying:
+            continue
+        found = accesses(launch.kernel)
         for new in launch.writes:
             if new.space is not Space.ARENA or first[new] != i or not new.type.size:
                 continue
-            for old in launch.reads:
-                fits = old.space is Space.ARENA and last[old] == i and first[old] < i and old not in taken
-                if not fits or old.type.nbytes != new.type.nbytes or old.type.dtype.itemsize != new.type.dtype.itemsize:
+            for old in dying:
+                if old.type.nbytes != new.type.nbytes or old.type.dtype.itemsize != new.type.dtype.itemsize:
                     continue
-                if in_place(launch.kernel, launch.args.index(old), launch.args.index(new)):
+                if in_place(launch.kernel, slots[old], slots[new], found):
                     heirs[new] = old
                     taken.add(old)
+                    dying.remove(old)
                     break
     return heirs
 
@@ -95,19 +102,19 @@ def _heirs(body: Sequence[Launch], spans: Sequence[Lifetime]) -> Mapping[Buffer,
 def _place(blocks: Sequence[Lifetime]) -> dict[Buffer, int]:
     """Offsets by best fit: large blocks first, each into the smallest gap that is free over its whole life."""
     offsets: dict[Buffer, int] = {}
-    placed: list[tuple[int, int, Lifetime]] = []  # (start, end, block), kept sorted
-    for block in sorted(blocks, key=lambda block: (-block.buffer.type.nbytes, block.first)):
+    # columns: start, end, first, last of what is placed, in order of start; arrays, as programs may have 100,000 buffers
+    placed = np.empty((4, len(blocks)), np.int64)
+    for count, block in enumerate(sorted(blocks, key=lambda block: (-block.buffer.type.nbytes, block.first))):
         size = rounded(block.buffer.type.nbytes, ALIGNMENT)
-        busy = [(start, end) for start, end, other in placed if other.first <= block.last and block.first <= other.last]
-        best: int | None = None
-        best_gap = 0
-        at = 0
-        for start, end in busy:
-            gap = start - at
-            if gap >= size and (best is None or gap < best_gap):
-                best, best_gap = at, gap
-            at = max(at, end)
-        offsets[block.buffer] = at if best is None else best
-        placed.append((offsets[block.buffer], offsets[block.buffer] + size, block))
-        placed.sort(key=lambda one: one[:2])
+        starts, ends, firsts, lasts = placed[:, :count]
+        busy = (firsts <= block.last) & (lasts >= block.first)
+        tops = np.maximum.accumulate(np.concatenate([[0], ends[busy]]))
+        gaps = starts[busy] - tops[:-1]
+        fitting = np.where(gaps >= size, gaps, np.iinfo(np.int64).max)
+        best = int(fitting.argmin()) if gaps.size else 0
+        at = int(tops[best] if gaps.size and gaps[best] >= size else tops[-1])
+        offsets[block.buffer] = at
+        where = int(np.searchsorted(starts, at, side="right"))
+        placed[:, where + 1 : count + 1] = placed[:, where:count].copy()
+        placed[:, where] = at, at + size, block.first, block.last
     return offsets
