@@ -38,3 +38,8 @@ class ParseError(GraphcError, ValueError):
         super().__init__(f"line {line}, column {column}: {message}")
         self.line = line
         self.column = column
+
+
+# Tracebacks name an error as users do: graphc.ShapeError.
+for _error in (GraphcError, ShapeError, DTypeError, InputError, VerifyError, ParseError):
+    _error.__module__ = "graphc"

@@ -1,0 +1,40 @@
+"""The models that are measured, as plain data that every framework builds from: layers, batch, optimizer. FLOPs count the contractions of
+forward and backward, two for each multiply-add; the gradient with respect to the data is not computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Model:
+    kind: str  # mlp, ln_gelu, resnet
+    batch: int
+    widths: tuple[int, ...]  # of an mlp, from the input to the classes; else (width, hidden, classes)
+    optimizer: str  # sgd, momentum, adam
+    blocks: int = 0
+
+    @property
+    def flops(self) -> float:
+        if self.kind == "mlp":
+            pairs = list(zip(self.widths, self.widths[1:], strict=False))
+            return 2.0 * self.batch * (3 * sum(a * b for a, b in pairs) - pairs[0][0] * pairs[0][1])
+        width, hidden, classes = self.widths
+        # the first contraction needs no gradient of the data where nothing trainable lies before it
+        first = 0 if self.kind == "ln_gelu" else width * hidden
+        return 2.0 * self.batch * (3 * (self.blocks * 2 * width * hidden + width * classes) - first)
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((self.batch, self.widths[0]), np.float32)
+        return x, rng.integers(0, self.widths[-1], self.batch).astype(np.int32)
+
+
+MODELS = {
+    "mlp_tiny": Model("mlp", 32, (64, 32, 10), "sgd"),
+    "mlp_784": Model("mlp", 128, (784, 512, 512, 10), "momentum"),
+    "mlp_ln_gelu": Model("ln_gelu", 256, (512, 2048, 10), "adam", blocks=2),
+    "resnet_s": Model("resnet", 64, (256, 256, 10), "adam", blocks=8),
+}

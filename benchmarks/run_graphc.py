@@ -1,0 +1,59 @@
+"""`python -m benchmarks.run_graphc MODEL THREADS`: one measurement of graphc."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import graphc
+import graphc.nn.functional as F
+from benchmarks.models import MODELS, Model
+from benchmarks.timing import report
+from graphc import nn, optim
+
+
+class Block(nn.Module):
+    """x + L(GELU(L(LN x))), or LN(x + ReLU(L(ReLU(L x))))."""
+
+    def __init__(self, kind: str, width: int, hidden: int):
+        super().__init__()
+        self.kind = kind
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x: graphc.Tensor) -> graphc.Tensor:
+        if self.kind == "ln_gelu":
+            return x + self.down(F.gelu(self.up(self.norm(x))))
+        return self.norm(x + F.relu(self.down(F.relu(self.up(x)))))
+
+
+def build(model: Model) -> nn.Module:
+    if model.kind == "mlp":
+        layers: list[nn.Module] = []
+        for a, b in zip(model.widths, model.widths[1:], strict=False):
+            layers += [nn.Linear(a, b), nn.ReLU()]
+        return nn.Sequential(*layers[:-1])
+    width, hidden, classes = model.widths
+    return nn.Sequential(*(Block(model.kind, width, hidden) for _ in range(model.blocks)), nn.Linear(width, classes))
+
+
+def main() -> None:
+    model, threads = MODELS[sys.argv[1]], int(sys.argv[2])
+    xb, yb = model.data()
+    start = time.perf_counter()
+    net = build(model)
+    x = graphc.input("x", xb.shape)
+    y = graphc.input("y", yb.shape, "int32")
+    parameters = list(net.parameters())
+    opt: optim.Optimizer
+    if model.optimizer == "adam":
+        opt = optim.Adam(parameters, lr=1e-3)
+    else:
+        opt = optim.SGD(parameters, lr=1e-2, momentum=0.9 if model.optimizer == "momentum" else 0.0)
+    step = graphc.train_step(F.cross_entropy(net(x), y), opt, threads=threads)
+    report(start, lambda: step(x=xb, y=yb), model.flops, arena=step.memory.arena_bytes, arena_ratio=step.memory.ratio)
+
+
+if __name__ == "__main__":
+    main()

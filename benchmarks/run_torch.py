@@ -1,0 +1,62 @@
+"""`python -m benchmarks.run_torch MODEL THREADS`: one measurement of PyTorch, eager, with its fused optimizers."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from benchmarks.models import MODELS, Model
+from benchmarks.timing import report
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, kind: str, width: int, hidden: int):
+        super().__init__()
+        self.kind = kind
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kind == "ln_gelu":
+            return x + self.down(F.gelu(self.up(self.norm(x))))
+        return self.norm(x + F.relu(self.down(F.relu(self.up(x)))))
+
+
+def build(model: Model) -> nn.Module:
+    if model.kind == "mlp":
+        layers: list[nn.Module] = []
+        for a, b in zip(model.widths, model.widths[1:], strict=False):
+            layers += [nn.Linear(a, b), nn.ReLU()]
+        return nn.Sequential(*layers[:-1])
+    width, hidden, classes = model.widths
+    return nn.Sequential(*(Block(model.kind, width, hidden) for _ in range(model.blocks)), nn.Linear(width, classes))
+
+
+def main() -> None:
+    model, threads = MODELS[sys.argv[1]], int(sys.argv[2])
+    torch.set_num_threads(threads)
+    xb, yb = model.data()
+    x, y = torch.from_numpy(xb), torch.from_numpy(yb).long()
+    start = time.perf_counter()
+    net = build(model)
+    if model.optimizer == "adam":
+        opt: torch.optim.Optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+    else:
+        opt = torch.optim.SGD(net.parameters(), lr=1e-2, momentum=0.9 if model.optimizer == "momentum" else 0.0, fused=True)
+
+    def step() -> float:
+        opt.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        opt.step()
+        return float(loss)
+
+    report(start, step, model.flops)
+
+
+if __name__ == "__main__":
+    main()
