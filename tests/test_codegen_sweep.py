@@ -50,6 +50,15 @@ def test_scatter(dtype: np.dtype, index: np.dtype) -> None:
         check_kernel(kernel, arrays, None if inner == 70 else RUNNABLE[-1:])
 
 
+def test_transposes() -> None:
+    for batch, rows, columns in [(1, 5, 3), (2, 33, 16), (3, 16, 50), (1, 70, 129)]:
+        b = Builder((batch, rows, columns)).stage()
+        source, result = b.slot(float32, b.size), b.slot(float32, b.size)
+        offset = b.axes[0] * (rows * columns) + b.axes[2] * rows + b.axes[1]
+        b.store(result, b.point, b.op("exp", b.load(source, offset)))
+        check_kernel(b.kernel(), arrays_for(b.kernel()))
+
+
 def test_updates_in_place() -> None:
     """Every element is read before it is written, shifted neighbours included where a slot is only read."""
     size = 1003

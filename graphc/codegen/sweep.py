@@ -64,6 +64,8 @@ def _columns(rows: RowEmitter) -> int:
     plan, fn = rows.plan, rows.fn
     leading = plan.kernel.outer[:-1]
     count = math.prod(leading)
+    if count > 1 and plan.transposes and not plan.checks:
+        return _tiles(rows)
     groups = lane_groups(plan, [placed for stage in plan.stages for placed in stage.body])
     per_block = max(groups.main, 1)
     if count < MANY_ROWS:
@@ -87,6 +89,31 @@ def _columns(rows: RowEmitter) -> int:
             block = fn.op(f"urem i64 {loop.index}, {blocks}")
             _some_columns(rows, groups, block, fn.op(f"add i64 {block}, 1"), per_block, blocks)
     return count * blocks
+
+
+def _tiles(rows: RowEmitter) -> int:
+    """A vector of columns at a time, down all rows of the axis before: so a cache line that the lanes of one row touch is used up by
+    the rows that follow. Returns the number of units."""
+    plan, fn = rows.plan, rows.fn
+    *leading, height = plan.kernel.outer[:-1]
+    groups = Groups(plan.lane_extent, plan.lanes, 1)
+    blocks = groups.main + bool(groups.rest)
+    with repeat(fn, "%begin", "%end") as loop:
+        tile = fn.op(f"udiv i64 {loop.index}, {height}")
+        block = fn.op(f"urem i64 {tile}, {blocks}")
+        if leading:
+            _locate(rows, fn.op(f"udiv i64 {tile}, {blocks}"), leading)
+        rows.addresses.axis[len(leading)] = fn.op(f"urem i64 {loop.index}, {height}")
+        rows.enter_unit()
+        if not groups.rest:
+            _group(rows, fn.op(f"mul i64 {block}, {groups.size}"), groups.copies)
+        else:
+            if groups.main:
+                with fn.when(fn.op(f"icmp ne i64 {block}, {groups.main}")):
+                    _group(rows, fn.op(f"mul i64 {block}, {groups.size}"), groups.copies)
+            with fn.when(fn.op(f"icmp eq i64 {block}, {groups.main}")):
+                _group(rows, str(groups.main * groups.size), groups.rest)
+    return math.prod(plan.kernel.outer[:-1]) * blocks
 
 
 def _locate(rows: RowEmitter, flat: str, extents: Sequence[int]) -> None:

@@ -77,6 +77,13 @@ class Plan:
         return math.prod(self.kernel.inner)
 
     @property
+    def transposes(self) -> bool:
+        """Whether memory runs along the axis before the lanes' axis somewhere."""
+        lane = len(self.kernel.outer) - 1
+        offsets = [instr.offset for instr in instructions(self.kernel) if isinstance(instr, (Load, Store))]
+        return any(abs(one.coefficient(lane - 1)) == 1 and abs(one.coefficient(lane)) > 1 for one in offsets)
+
+    @property
     def checks(self) -> bool:
         return any(isinstance(instr, Check) for instr in instructions(self.kernel))
 
