@@ -92,8 +92,8 @@ def _columns(rows: RowEmitter) -> int:
 
 
 def _tiles(rows: RowEmitter) -> int:
-    """A vector of columns at a time, down all rows of the axis before: so a cache line that the lanes of one row touch is used up by
-    the rows that follow. Returns the number of units."""
+    """A vector of columns at a time, down all rows of the axis before: so a cache line that the lanes of one row touch is used
+    up by the rows that follow. Returns the number of units."""
     plan, fn = rows.plan, rows.fn
     *leading, height = plan.kernel.outer[:-1]
     groups = Groups(plan.lane_extent, plan.lanes, 1)
