@@ -83,7 +83,7 @@ def as_input(name: str, value: Any, dtype: np.dtype, shape: tuple[int, ...]) -> 
 
 
 def _as_array(value: Any, expected: str) -> np.ndarray:
-    """Anything that holds numbers: NumPy's arrays and scalars, Python's numbers and lists, and what offers `__array__` or DLPack."""
+    """NumPy arrays and scalars, Python numbers and lists, or what has `__array__` or `__dlpack__`."""
     try:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             array = np.from_dlpack(value)

@@ -19,8 +19,8 @@ import numpy as np
 
 from graphc.errors import InputError
 from graphc.runtime import jit, pool
-from graphc.runtime.binding import check_outputs
 from graphc.runtime.arena import ERROR_VALUE, FIRST_EXTERNAL, Frame
+from graphc.runtime.binding import check_outputs
 from graphc.runtime.locks import guard
 from graphc.runtime.pointer import DIRECT, OFFSET, address, at
 from graphc.types import DTYPES

@@ -1,4 +1,4 @@
-"""Object bytes -> function addresses, with LLVM's ORC JIT. The only file of the runtime that touches llvmlite, and only inside functions.
+"""Object bytes -> function addresses, with LLVM's ORC JIT. Only this file of the runtime touches llvmlite, and only in functions.
 
 Nothing is compiled here: loading an object takes about 0.1 ms. Objects may use memcpy and memset and nothing else from outside.
 """

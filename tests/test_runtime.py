@@ -1,4 +1,4 @@
-"""Object bytes -> running steps: the entry, the manifest, executables, exclusion of states, errors. Kernels are written by hand."""
+"""Object bytes -> running steps: the entry, the manifest, executables, exclusion of states, errors. Kernels are handmade."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ctypes
 import json
 import struct
 import threading
+from collections.abc import Callable
+from functools import cache
 
 import handmade
 import numpy as np
@@ -128,16 +130,20 @@ def test_a_failed_check_stops_the_call_and_the_next_one_runs():
     assert np.array_equal(w, x)
 
 
-def float_control() -> tuple:
-    """(get, set) of this thread's MXCSR."""
+@cache
+def _float_library() -> jit.Library:
     module = llvm.new_module(host_target())
     for name in ("stmxcsr", "ldmxcsr"):
         module.declare(f"llvm.x86.sse.{name}", f"void @llvm.x86.sse.{name}(ptr)")
         fn = module.function(f"do_{name}", [("ptr", "word")])
         fn.do(f"call void @llvm.x86.sse.{name}(ptr %word)")
         fn.ret()
-    library = jit.load(llvm.emit_object(str(module), host_target()), ["do_stmxcsr", "do_ldmxcsr"])
-    word = ctypes.c_uint32()
+    return jit.load(llvm.emit_object(str(module), host_target()), ["do_stmxcsr", "do_ldmxcsr"])
+
+
+def float_control() -> tuple[Callable[[], int], Callable[[int], None]]:
+    """(get, set) of this thread's MXCSR."""
+    library, word = _float_library(), ctypes.c_uint32()
     calls = [ctypes.CFUNCTYPE(None, ctypes.c_void_p)(library.address(f"do_{name}")) for name in ("stmxcsr", "ldmxcsr")]
 
     def get() -> int:
@@ -148,7 +154,7 @@ def float_control() -> tuple:
         word.value = value
         calls[1](ctypes.addressof(word))
 
-    return get, put, library
+    return get, put
 
 
 def test_denormals_are_kept_and_the_callers_control_word_comes_back():
@@ -158,7 +164,7 @@ def test_denormals_are_kept_and_the_callers_control_word_comes_back():
     x, y, o = buffer("x", N, Space.INPUT), buffer("y", N, Space.INPUT), buffer("o", N, Space.OUTPUT)
     step = run_of(build(Program((x, y), (), (), (o,), (launch(mul, x, y, o),)), [mul]))
     small, half = np.full(N, np.finfo(np.float32).tiny, np.float32), np.full(N, 0.5, np.float32)
-    get, put, _library = float_control()
+    get, put = float_control()
     before = get()
     try:
         put(0x1F80 | 0x8040 | 0x6000)  # flush to zero, denormals are zero, round towards zero

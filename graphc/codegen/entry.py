@@ -14,10 +14,10 @@ record and null: what the arguments of launches are offsets from.
 
     void parallel(ptr pool, ptr fn, ptr args, i64 units, i64 grain, ptr scratch_base, i64 scratch_stride)
 
-The launches are constant tables and the entry is two loops over them: one writes the arguments of all launches, at the end of the
-arena, one calls their phases in order. (As straight-line code a launch costs 0.05 ms to compile; this way none, and a few
-nanoseconds to run.) A phase too small to split is a plain call. After each the error record is read, and nothing later runs once a
-check has failed: the scheduler puts every store to state behind every check, so a failed call changes nothing.
+The launches are constant tables and the entry is two loops over them: one writes the arguments of all launches, at the end of
+the arena, one calls their phases in order. (As straight-line code a launch costs 0.05 ms to compile; this way none, and a few
+nanoseconds to run.) A phase too small to split is a plain call. After each the error record is read, and nothing later runs once
+a check has failed: the scheduler puts every store to state behind every check, so a failed call changes nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""LLVM: the text of a module -> relocatable object bytes. The only file of codegen that touches llvmlite, and only inside functions.
+"""LLVM: the text of a module -> relocatable object bytes. Only this file of codegen touches llvmlite, and only inside functions.
 
-Code is position independent with the small code model, so that the same bytes are loaded by the JIT, kept on disk and linked into
-a library. The pass pipeline is short on purpose. Measured on elementwise kernels: sroa + instcombine + simplifycfg take 0.13 ms a
-kernel and LLVM's own O1 function pipeline 1.2 ms, for the same inner loops: emission itself (about 2 ms) hoists loop invariants and
-strength-reduces addresses.
+Code is position independent with the small code model, so that the same bytes are loaded by the JIT, kept on disk and linked
+into a library. The pass pipeline is short on purpose. Measured on elementwise kernels: sroa + instcombine + simplifycfg take
+0.13 ms a kernel and LLVM's own O1 function pipeline 1.2 ms, for the same inner loops: emission itself (about 2 ms) hoists loop
+invariants and strength-reduces addresses.
 """
 
 from __future__ import annotations

@@ -3,20 +3,20 @@
     void parallel(ptr pool, ptr fn, ptr args, i64 units, i64 grain, ptr scratch_base, i64 scratch_stride)
     void pool_pause(i64 times)                                      for the runtime, to measure how long a spin is
 
-A pool is one block of memory of `POOL_BYTES + BOX_BYTES * workers` bytes, 128-byte aligned. The runtime fills its header and zeroes the
-rest; workers are started by the first `parallel`. (Zeroing the rest again makes it a pool without workers: what a forked child
-needs.) Functions of the C library come by pointer, so the object has no undefined symbols:
+A pool is one block of `POOL_BYTES + BOX_BYTES * workers` bytes, 128-byte aligned and never freed. The runtime fills its header
+and zeroes the rest; workers are started by the first `parallel`. (Zeroing the rest again makes it a pool without workers: what a
+forked child needs.) Functions of the C library come by pointer, so the object has no undefined symbols:
 
     0 workers, the caller included    16 pthread_create     40 SIG_SETMASK              64 pthread_mutex_unlock
     8 spins before sleeping           24 pthread_detach     48 syscall (Linux)          72 pthread_cond_wait
                                       32 pthread_sigmask    56 pthread_mutex_lock       80 pthread_cond_broadcast
     128 the signals that workers block     256 a mutex     384 a condition variable     512 state, zero at first
 
-A job is cut into one contiguous range for each worker; worker i has range i in its box, so that from phase to phase a worker meets
-the rows that lie in its cache. A box's claim word is (job number << 32 | units left). Whoever subtracts from it by compare-and-swap
-owns the units subtracted: the worker itself, in ever smaller pieces, then any other that has nothing left to do. A claim succeeds only
-while its job runs, and a job ends only when every claimed unit is done, so whoever holds a claim may trust the rest of the box, and
-nobody waits for a worker that is asleep or descheduled: the others do its range.
+A job is cut into one contiguous range for each worker; worker i has range i in its box, so that from phase to phase a worker
+meets the rows that lie in its cache. A box's claim word is (job number << 32 | units left). Whoever subtracts from it by
+compare-and-swap owns the units subtracted: the worker itself, in ever smaller pieces, then any other that has nothing left to do.
+A claim succeeds only while its job runs, and a job ends only when every claimed unit is done, so whoever holds a claim may trust
+the rest of the box, and nobody waits for a worker that is asleep or descheduled: the others do its range.
 
 A second caller finds the pool busy and runs its phase itself. Waiting is spinning, then sleeping: on a futex under Linux, else on
 the condition variable.
@@ -42,7 +42,9 @@ _OUTSTANDING, _JOINING = 768, 776
 _CLAIM, _NUMBER, _FN, _ARGS, _END, _LEAST, _SCRATCH, _STRIDE, _BOXES = 0, 4, 8, 16, 24, 32, 40, 48, 56
 _POOL, _INDEX, _ASLEEP = 64, 72, 80
 
-_JOB_PARAMS = [("ptr", "pool"), ("ptr", "fn"), ("ptr", "args"), ("i64", "units"), ("i64", "grain"), ("ptr", "scratch"), ("i64", "stride")]
+_JOB_PARAMS = [
+    ("ptr", "pool"), ("ptr", "fn"), ("ptr", "args"), ("i64", "units"), ("i64", "grain"), ("ptr", "scratch"), ("i64", "stride"),
+]  # fmt: skip
 
 
 def emit_pool(module: Module, target: Target, futex: bool | None = None) -> None:
@@ -125,8 +127,8 @@ def _emit_futex(module: Module, number: int) -> None:
 
 
 def _emit_condition(module: Module) -> None:
-    """The same with one mutex and one condition variable for all words. The word is written before @unpark takes the mutex and read
-    by @park under it, so no wake-up is lost."""
+    """The same with one mutex and one condition variable for all words. The word is written before @unpark takes the mutex and
+    read by @park under it, so no wake-up is lost."""
     fn = module.function("park", [("ptr", "pool"), ("ptr", "word"), ("i32", "value")])
     mutex, condition = _at(fn, "%pool", _MUTEX), _at(fn, "%pool", _CONDITION)
     lock, unlock, wait = (_load(fn, "ptr", "%pool", offset) for offset in (_LOCK, _UNLOCK, _COND_WAIT))
