@@ -125,7 +125,7 @@ class Executable:
 
     # --- looking inside ---
 
-    def _latest(self) -> Native:
+    def _shown(self) -> Native:
         if self._native is not None:
             return self._native
         if self._function is not None:
@@ -135,30 +135,30 @@ class Executable:
     @property
     def graph(self) -> Graph:
         """The graph before optimization; of a traced function, that of the first trace or the latest `build`."""
-        return self._declared.graph if self._declared is not None else self._latest().graph
+        return self._declared.graph if self._declared is not None else self._shown().graph
 
     @property
     def program(self) -> Program:
         """The kernels and buffers that run."""
-        return self._latest().program
+        return self._shown().program
 
     @property
     def stages(self) -> tuple[str, ...]:
         """Names for `dump`, in order of compilation."""
-        return self._latest().stages
+        return self._shown().stages
 
     def dump(self, stage: str) -> str:
         """The text of a stage: a graph, the program, LLVM IR or assembly."""
-        return self._latest().dump(stage)
+        return self._shown().dump(stage)
 
     @property
     def memory(self) -> MemoryReport:
-        return self._latest().memory
+        return self._shown().memory
 
     @property
     def seconds(self) -> dict[str, float]:
         """How long each pass took."""
-        return dict(self._latest().seconds)
+        return dict(self._shown().seconds)
 
     # --- state ---
 
