@@ -65,6 +65,9 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        return self  # frozen, and ops are compared by identity
+
     # --- what it is not: a value ---
 
     def _no_value(self, what: str) -> NoReturn:
@@ -321,8 +324,21 @@ class State(Tensor):
         self.requires_grad = bool(flag)
         return self
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> State:
+        return _restored(*self.__reduce__()[1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.array, self._name, self.requires_grad)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self.type}>"
+
+
+def _restored(kind: type[State], array: np.ndarray, name: str, requires_grad: bool) -> State:
+    """A state of its own with the given value: what copying and unpickling make."""
+    made = kind.__new__(kind)
+    State.__init__(made, array, name, requires_grad=requires_grad)
+    return made
 
 
 def as_array(value: Any, dtype: Any = None, what: str = "constant") -> np.ndarray:
