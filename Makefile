@@ -5,7 +5,7 @@
 #   make oracle     comparisons with PyTorch
 #   make test-all   all tests with full grids: many minutes
 #   make check      ruff and mypy
-#   make bench      step times beside PyTorch and JAX
+#   make bench      step times beside JAX
 #
 # PYTHON=python3.12 chooses the interpreter, JOBS=1 the number of test processes, ARGS="-k optim" adds arguments to pytest.
 
