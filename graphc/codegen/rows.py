@@ -18,7 +18,7 @@ from graphc.codegen.loops import repeat
 from graphc.codegen.memory import live_mask
 from graphc.codegen.reductions import Accumulator
 from graphc.codegen.scalar import LaneBuilder
-from graphc.codegen.sweep_plan import FIRST_INNER, ROW, Groups, Placed, Plan, PlannedStage, keys, lane_groups
+from graphc.codegen.sweep_plan import FIRST_INNER, ROW, Groups, Placed, Plan, PlannedStage, keys, row_groups
 from graphc.codegen.target import Target
 from graphc.codegen.values import Value, llvm_type
 from graphc.index import axes_of, flatten
@@ -78,7 +78,7 @@ class RowEmitter:
     def _inner_stage(self, stage: PlannedStage) -> None:
         plan, b = self.plan, self.b
         across = not plan.columns and plan.lanes > 1
-        groups = lane_groups(plan, stage.at(plan.deepest)) if across else None
+        groups = row_groups(plan, stage.at(plan.deepest)) if across else None
         accs: Accumulators = []
         for _, instr, varies in stage.reduces:
             wide = across or varies

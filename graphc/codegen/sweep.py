@@ -18,7 +18,7 @@ from graphc.codegen.coalesce import coalesce
 from graphc.codegen.kernel import KernelCode, Phase
 from graphc.codegen.loops import repeat
 from graphc.codegen.rows import RowEmitter
-from graphc.codegen.sweep_plan import Groups, lane_groups, plan_sweep
+from graphc.codegen.sweep_plan import Groups, column_groups, plan_sweep
 from graphc.codegen.target import Target
 from graphc.program import Sweep
 
@@ -66,7 +66,7 @@ def _columns(rows: RowEmitter) -> int:
     count = math.prod(leading)
     if count > 1 and plan.transposes and not plan.checks:
         return _tiles(rows)
-    groups = lane_groups(plan, [placed for stage in plan.stages for placed in stage.body])
+    groups = column_groups(plan)
     per_block = max(groups.main, 1)
     if count < MANY_ROWS:
         per_block = min(per_block, -(-UNIT_WORK // max(plan.row_cost * groups.size, 1)))

@@ -22,6 +22,8 @@ from graphc.codegen.target import Target
 from graphc.index import Index
 from graphc.program import Apply, Check, Coordinate, Instr, Load, Reduce, Store, Sweep, instructions
 
+LARGEST_GROUP = 160  # instructions of a group of columns
+
 ROW = 2
 FIRST_INNER = 3
 
@@ -113,11 +115,24 @@ class Groups:
         return len(self.copies) if self.main else len(self.rest)
 
 
-def lane_groups(plan: Plan, body: Iterable[Placed]) -> Groups:
-    """The lane axis in groups that are enough independent work to hide latency, and little enough to stay in registers."""
-    work = cost(body)
-    copies = 1 if plan.checks or plan.lanes == 1 or work > 12 else 2 if work > 5 else 4
+def row_groups(plan: Plan, body: Iterable[Placed]) -> Groups:
+    """The lane axis in groups, for a loop over a row's elements with this body."""
+    return Groups(plan.lane_extent, plan.lanes, _copies(plan, cost(body)))
+
+
+def column_groups(plan: Plan) -> Groups:
+    """The lane axis in groups, for a sweep that does all its stages for a group of columns."""
+    whole = sum(cost(stage.body) for stage in plan.stages)
+    loops = [cost(stage.at(plan.deepest)) for stage in plan.stages if stage.inner and plan.points > 1]
+    copies = _copies(plan, max(loops, default=whole))
+    while copies > 1 and copies * whole > LARGEST_GROUP:
+        copies //= 2
     return Groups(plan.lane_extent, plan.lanes, copies)
+
+
+def _copies(plan: Plan, work: int) -> int:
+    """Vectors to a group: enough independent work to hide latency, little enough to stay in registers."""
+    return 1 if plan.checks or plan.lanes == 1 or work > 12 else 2 if work > 5 else 4
 
 
 def cost(body: Iterable[Placed]) -> int:
