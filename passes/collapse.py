@@ -43,7 +43,9 @@ def collapse(kernel: Sweep) -> Sweep:
             rest = rest // extents[axis] if extents[axis] else Index()
         values[run[0]] = rest
     stages = tuple(Stage(stage.inner, tuple(_moved(instr, values) for instr in stage.body)) for stage in kernel.stages)
-    return replace(kernel, outer=tuple(sizes[:outer_count]), inner=tuple(sizes[outer_count:]), stages=stages)
+    inner = tuple(sizes[outer_count:])
+    # lanes need an axis to run along
+    return replace(kernel, outer=tuple(sizes[:outer_count]), inner=inner, stages=stages, vector=kernel.vector if inner else "outer")
 
 
 def _indices(kernel: Sweep) -> Iterator[Index]:

@@ -19,15 +19,17 @@ def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     graph = graph.rewrite(_lay_out_operands)
     base_of: dict[Node, Node] = {}
 
-    def computed(node: Node) -> Node:
+    def computed(node: Node, is_output: bool) -> Node:
         base = None if is_free(node) else whole(node)
-        if base is None or base.op.kind is Kind.SOURCE:
+        # a scatter fills one buffer, which it first clears: no state, and one output
+        taken = base is not None and base.op.kind is Kind.SCATTER and (not is_output or base in base_of.values())
+        if base is None or base.op.kind is Kind.SOURCE or taken:
             node = base = _copy(node)
         base_of[node] = base
         return node
 
-    updates = tuple((state, computed(value)) for state, value in graph.updates)
-    outputs = tuple(computed(node) for node in graph.outputs)
+    updates = tuple((state, computed(value, False)) for state, value in graph.updates)
+    outputs = tuple(computed(node, True) for node in graph.outputs)
     return Graph(graph.inputs, outputs, updates, graph.name), base_of
 
 
@@ -40,7 +42,10 @@ def _lay_out_operands(node: Node) -> Node:
     if kind is Kind.CONTRACT:
         return node.with_inputs(tuple(x if _readable(x) else _copy(x) for x in node.inputs))
     if kind is Kind.SCATTER:
-        return node.with_inputs(tuple(x if not is_free(x) and whole(x) is not None else _copy(x) for x in node.inputs))
+        index, updates = (x if not is_free(x) and whole(x) is not None else _copy(x) for x in node.inputs)
+        if whole(index) is whole(updates):  # two operands, two buffers
+            updates = _copy(updates)
+        return node.with_inputs((index, updates))
     if kind is Kind.GATHER:
         x, index = node.inputs
         return node if _readable(x, node.attrs["axis"]) else node.with_inputs((_copy(x), index))

@@ -1,0 +1,410 @@
+"""The moves of `random_graphs`: each takes a graph in the making and returns one more tensor (or None where nothing fits); and its end, gradients,
+updates and outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from random_graphs import FLOATS, INTEGERS, LIMIT, Case, Growth
+
+import graphc
+import graphc.nn.functional as F
+from graphc import functions as fn
+from graphc.graph import topological
+from graphc.op import OPS
+from graphc.tensor import State, Tensor
+
+Move = Callable[[Growth], Tensor | None]
+
+
+# --- elementwise ---
+
+
+def unary(g: Growth) -> Tensor:
+    x = g.any("f")
+    f = g.choices.pick((fn.tanh, fn.exp, fn.sigmoid, fn.abs, fn.negative, fn.sign, fn.floor, fn.sin, fn.cos, fn.erf, fn.square, fn.expm1))
+    return f(x)
+
+
+def guarded(g: Growth) -> Tensor:
+    """Functions with a singularity, kept away from it (not always)."""
+    x = g.any("f")
+    f = g.choices.pick((fn.log, fn.sqrt, fn.rsqrt, fn.log1p, fn.reciprocal))
+    return f(x if g.choices.chance(10) else fn.abs(x) + 0.5)
+
+
+def integer_unary(g: Growth) -> Tensor:
+    x = g.any("i")
+    return g.choices.pick((fn.abs, fn.negative, fn.sign, fn.logical_not))(x)
+
+
+def binary(g: Growth) -> Tensor:
+    x = g.any("fi")
+    y = g.beside(x, "fi")
+    f = g.choices.pick((fn.add, fn.multiply, fn.subtract, fn.maximum, fn.minimum, fn.divide))
+    if f is fn.divide and g.choices.below(10):
+        y = fn.abs(y) + 1
+    return f(x, y) if g.choices.below(4) else f(y, x)
+
+
+def powers(g: Growth) -> Tensor:
+    x = g.any("f")
+    if g.choices.chance(40):
+        return fn.power(fn.abs(x) + 0.25, fn.clip(g.beside(x, "f"), -3, 3))
+    return fn.power(x, g.choices.pick((2, 3, 0.5, -1, -2, 1, 0)))
+
+
+def integer_binary(g: Growth) -> Tensor:
+    x = g.any("i")
+    y = g.beside(x, "i")
+    f = g.choices.pick((fn.floor_divide, fn.remainder, fn.logical_and, fn.logical_or, fn.logical_xor, fn.power))
+    return f(x, fn.clip(y, -1, 5)) if f is fn.power else f(x, y)
+
+
+def float_division(g: Growth) -> Tensor:
+    x = g.any("f")
+    return g.choices.pick((fn.floor_divide, fn.remainder))(x, fn.abs(g.beside(x, "f")) + 0.75)
+
+
+def compare(g: Growth) -> Tensor:
+    x = g.any("fib")
+    y = g.beside(x, "b" if x.dtype.kind == "b" else "fi")
+    return g.choices.pick((fn.less, fn.equal, fn.greater_equal, fn.not_equal, fn.less_equal))(x, y)
+
+
+def logic(g: Growth) -> Tensor:
+    x = g.any("b")
+    f = g.choices.pick((fn.logical_and, fn.logical_or, fn.logical_xor, None, fn.maximum))
+    return fn.logical_not(x) if f is None else f(x, g.beside(x, "b"))
+
+
+def where(g: Growth) -> Tensor:
+    x = g.any("fi")
+    return fn.where(g.beside(x, "b"), x, g.beside(x, x.dtype.kind))
+
+
+def cast(g: Growth) -> Tensor:
+    return g.any().astype(g.choices.pick((*FLOATS, *INTEGERS, "bool")))
+
+
+def marker(g: Growth) -> Tensor:
+    x = g.any("fi")
+    how = g.choices.below(3)
+    if how == 0:
+        return fn.stop_gradient(x)
+    if how == 1:
+        return OPS["copy"](x)
+    return graphc.custom_vjp(lambda a: a * 2, lambda v, a: v * fn.cos(a) if a.dtype.kind == "f" else None)(x)
+
+
+# --- reductions ---
+
+
+def reduction(g: Growth) -> Tensor:
+    x = g.any("fi", nonempty=True)
+    f = g.choices.pick((fn.sum, fn.mean, fn.max, fn.min, fn.prod, fn.logsumexp, fn.var))
+    if f in (fn.logsumexp, fn.var, fn.mean) and x.dtype.kind != "f":
+        f = fn.sum
+    if f is fn.prod and x.dtype.kind == "f":
+        x = fn.tanh(x) + 1
+    return f(x, axis=g.axes(x), keepdims=g.choices.chance(40))
+
+
+def empty_reduction(g: Growth) -> Tensor:
+    x = g.any("fi")
+    return g.choices.pick((fn.sum, fn.prod))(x if x.dtype.kind == "i" else fn.sin(x), axis=g.axes(x))
+
+
+def truth(g: Growth) -> Tensor:
+    x = g.any("bi")
+    return g.choices.pick((fn.all, fn.any))(x, axis=g.axes(x), keepdims=g.choices.chance(30))
+
+
+def position(g: Growth) -> Tensor | None:
+    x = g.any("fib", nonempty=True)
+    axis = None if g.choices.chance(20) or not x.ndim else g.choices.below(x.ndim)
+    return g.choices.pick((fn.argmax, fn.argmin))(x, axis=axis, keepdims=g.choices.chance(30))
+
+
+def normalization(g: Growth) -> Tensor:
+    """The rows of networks."""
+    x = g.any("f", 1, nonempty=True)
+    axis = g.choices.below(x.ndim)
+    how = g.choices.below(5)
+    if how == 0:
+        return F.softmax(x, axis)
+    if how == 1:
+        return F.log_softmax(x, axis)
+    if how == 2:
+        return F.layer_norm(x, x.shape[-1:])
+    if how == 3:
+        return x - x.mean(axis=axis, keepdims=True)
+    return F.gelu(x) if g.choices.below(2) else F.silu(x)
+
+
+# --- views ---
+
+
+def reshape(g: Growth) -> Tensor:
+    x = g.any()
+    if not x.size or g.choices.chance(20):
+        return x.reshape((-1,)) if x.size else x.reshape((*x.shape[::-1], 1))
+    factors = [p for n in x.shape for p in _primes(n)]
+    factors = [factors[i] for i in g.choices.order(len(factors))] if g.choices.chance(40) else factors
+    shape: list[int] = []
+    for factor in factors:
+        if shape and g.choices.chance(50):
+            shape[-1] *= factor
+        else:
+            shape.append(factor)
+    if g.choices.chance(15):
+        shape.insert(g.choices.below(len(shape) + 1), 1)
+    return x.reshape(tuple(shape))
+
+
+def _primes(n: int) -> list[int]:
+    found, p = [], 2
+    while n > 1:
+        while n % p == 0:
+            found.append(p)
+            n //= p
+        p += 1
+    return found
+
+
+def transpose(g: Growth) -> Tensor:
+    x = g.any("fib", 2)
+    return x.T if g.choices.below(3) == 0 else x.transpose(tuple(reversed(g.choices.order(x.ndim))))
+
+
+def broadcast(g: Growth) -> Tensor | None:
+    x = g.any()
+    shape = tuple(g.choices.pick((3, 1, 2, 0)) if size == 1 and g.choices.chance(70) else size for size in x.shape)
+    if g.choices.chance(50):
+        shape = (g.choices.pick((2, 1, 3)), *shape)
+    return fn.broadcast_to(x, shape) if math.prod(shape) <= LIMIT else None
+
+
+def cut(g: Growth) -> Tensor:
+    x = g.any("fib", 1)
+    keys: list[Any] = []
+    for size in x.shape:
+        start = g.choices.below(size + 1) if g.choices.chance(50) else 0
+        stop = size - (g.choices.below(size - start + 1) if g.choices.chance(40) else 0)
+        keys.append(slice(start, stop, g.choices.pick((1, 1, 2, 3, -1)) if g.choices.chance(50) else 1))
+        if keys[-1].step == -1:
+            keys[-1] = slice(None, None, -1)
+        if size and g.choices.chance(10):
+            keys[-1] = g.choices.below(size)
+    return x[tuple(keys)]
+
+
+def flip(g: Growth) -> Tensor:
+    x = g.any("fib", 1)
+    return fn.flip(x, axis=g.axes(x))
+
+
+def pad(g: Growth) -> Tensor:
+    x = g.any("fib", 1)
+    low, high = ([g.choices.below(3) for _ in x.shape] for _ in range(2))
+    interior = [g.choices.below(3) if g.choices.chance(20) else 0 for _ in x.shape]
+    value = {"b": g.choices.pick((False, True)), "i": g.choices.pick((0, 7)), "f": g.choices.pick((0.0, 1.5, -0.0))}[x.dtype.kind]
+    return OPS["pad"](x, low=tuple(low), high=tuple(high), interior=tuple(interior), value=value)
+
+
+def concat(g: Growth) -> Tensor:
+    x = g.any("fib", 1)
+    axis = g.choices.below(x.ndim)
+    parts = [x]
+    for _ in range(1 + g.choices.below(3)):
+        found = [t for t in g.pool if t.ndim == x.ndim and t.dtype == x.dtype and all(i == axis or t.shape[i] == x.shape[i] for i in range(x.ndim))]
+        size = g.choices.pick((1, 2, 0, 5))
+        new = not found or g.choices.chance(30)
+        parts.append(g.leaf((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype.name) if new else g.choices.pick(found))
+    return fn.concat([parts[i] for i in g.choices.order(len(parts))], axis=axis)
+
+
+def shift(g: Growth) -> Tensor | None:
+    """Pieces of one tensor in another order."""
+    x = g.any("fib", 1, nonempty=True)
+    how = g.choices.below(4)
+    if how == 0:
+        return fn.roll(x, 1 + g.choices.below(3), g.choices.below(x.ndim))
+    if how == 1 and x.ndim >= 2 and x.dtype.kind != "b":
+        return g.choices.pick((fn.tril, fn.triu))(x, g.choices.pick((0, 1, -1)))
+    if how == 2 and 2 * x.size <= LIMIT:
+        return fn.repeat(x, 2, axis=g.choices.below(x.ndim))
+    return fn.stack([x, x], axis=g.choices.below(x.ndim + 1)) if 2 * x.size <= LIMIT else None
+
+
+# --- products and indexing ---
+
+
+def contraction(g: Growth) -> Tensor | None:
+    """Each axis of x is shared with the other operand and summed, shared and kept, or its own."""
+    x = g.any("f" if g.choices.below(6) else "i")
+    if x.ndim > 3:
+        x = x.reshape((*x.shape[:2], -1)) if x.size else x.sum(axis=tuple(range(2, x.ndim)))
+    if g.choices.chance(15) and x.ndim == 2:
+        return x @ x.T if g.choices.below(2) else x.T @ x
+    roles = [g.choices.below(3) for _ in x.shape]  # 0 summed, 1 own, 2 batch
+    labels = "abc"[: x.ndim]
+    w = [(label, size) for label, size, role in zip(labels, x.shape, roles, strict=True) if role != 1]
+    w += [(label, g.choices.pick((3, 1, 8, 17, 0, 33))) for label in "xy"[: g.choices.pick((1, 0, 2) if len(w) < 3 else (0, 1))]]
+    w = [w[i] for i in g.choices.order(len(w))]
+    out = [label for label, role in zip(labels, roles, strict=True) if role] + [label for label, _ in w if label in "xy"]
+    out = [out[i] for i in g.choices.order(len(out))]
+    sizes = dict(zip(labels, x.shape, strict=True)) | dict(w)
+    if math.prod(sizes[label] for label in out) > LIMIT or math.prod(size for _, size in w) > LIMIT:
+        return None
+    shape = tuple(size for _, size in w)
+    found = [t for t in g.pool if t.shape == shape and t.dtype == x.dtype]
+    other = g.choices.pick(found) if found and g.choices.chance(60) else g.leaf(shape, x.dtype.name)
+    return OPS["contract"](x, other, spec=f"{labels},{''.join(label for label, _ in w)}->{''.join(out)}")
+
+
+def dense(g: Growth) -> Tensor:
+    """A layer of a network."""
+    x = g.any("f", 1)
+    n = g.choices.pick((5, 1, 8, 17, 33))
+    w, b = (g.leaf(shape, x.dtype.name) for shape in ((n, x.shape[-1]), (n,)))
+    y = F.linear(x if x.ndim == 2 else x.reshape((-1, x.shape[-1])) if x.size else x, w, b)
+    return g.choices.pick((F.relu, fn.tanh, lambda y: y, F.gelu))(y)
+
+
+def _index(g: Growth, size: int) -> Tensor:
+    """Positions on an axis of `size`, in range."""
+    found = [t for t in g.pool if t.dtype.kind == "i"]
+    if found and g.choices.chance(40):
+        return fn.remainder(g.choices.pick(found), size)
+    shape = g.shape(g.choices.pick((1, 0, 2)))
+    values = g.rng.integers(-size, size, shape).astype(g.choices.pick(INTEGERS))
+    if g.choices.below(2):
+        return graphc.constant(values)
+    name = f"x{len(g.inputs)}"
+    x = graphc.input(name, shape, values.dtype)
+    g.inputs.append(x)
+    g.arrays[name] = g.values[x.node] = np.asarray(values)
+    return x
+
+
+def take(g: Growth) -> Tensor | None:
+    x = g.any("fib", 1, nonempty=True)
+    axis = g.choices.below(x.ndim)
+    index = _index(g, x.shape[axis])
+    if index.size * x.size // x.shape[axis] > LIMIT:
+        return None
+    return fn.take(x, index, axis=axis)
+
+
+def scatter(g: Growth) -> Tensor | None:
+    size = g.choices.pick((4, 1, 7, 40))
+    index = _index(g, size)
+    rest = g.choices.pick(((), (3,), (2, 17)))
+    if index.size * math.prod(rest) > LIMIT:
+        return None
+    axis = g.choices.below(len(rest) + 1)
+    shape = (*rest[:axis], *index.shape, *rest[axis:])
+    found = [t for t in g.pool if t.shape == shape and t.dtype.kind in "fi"]
+    updates = g.choices.pick(found) if found else g.leaf(shape, g.choices.pick((*FLOATS, *INTEGERS)))
+    if axis == updates.ndim:  # `index` is a scalar
+        updates, index = updates.reshape((*updates.shape, 1)), index.reshape((1,))
+    return fn.scatter_add(index, updates, size, axis=axis)
+
+
+def counter(g: Growth) -> Tensor:
+    return OPS["iota"](size=g.choices.pick((5, 1, 17, 0, 33)), dtype=np.dtype(g.choices.pick((*INTEGERS, *FLOATS))))
+
+
+def fresh(g: Growth) -> Tensor:
+    return g.leaf(g.shape(), g.choices.pick((*FLOATS, *INTEGERS, "bool")))
+
+
+MOVES: tuple[tuple[Move, int], ...] = (
+    (unary, 5), (binary, 10), (reduction, 5), (dense, 3), (contraction, 4), (normalization, 3), (where, 2), (compare, 1), (cast, 2),
+    (guarded, 2), (powers, 1), (reshape, 3), (transpose, 3), (broadcast, 2), (cut, 3), (flip, 1), (pad, 2), (concat, 2), (shift, 2),
+    (take, 3), (scatter, 2), (integer_unary, 1), (integer_binary, 2), (float_division, 1), (logic, 1), (marker, 1), (truth, 1),
+    (position, 1), (empty_reduction, 1), (counter, 1), (fresh, 1),
+)  # fmt: skip
+
+
+# --- the end: gradients, updates, outputs ---
+
+
+def finish(g: Growth) -> Case:
+    c = g.choices
+    floats = [t for t in g.pool if t.dtype.kind == "f" and t.node.op.name not in ("state", "input", "const")]
+    gradients: dict[State, Tensor] = {}
+    loss: Tensor | None = None
+    if floats:
+        chosen = [floats[-1], *(t for t in floats[:-1] if c.chance(30))]
+        for t in chosen:
+            weight = 0.5 / max(t.size, 1)
+            term = fn.sum(t * weight if c.below(2) else fn.square(t) * weight).astype(floats[-1].dtype)
+            loss = term if loss is None else loss + term
+        reached = set(topological([loss.node]))
+        trained = [s for s in g.states if s.dtype.kind == "f" and s.node in reached]
+        if trained and c.below(8):
+            gradients = dict(zip(trained, graphc.grad(loss, trained), strict=True))
+            if c.chance(10):  # a penalty on the gradients: derivatives of derivatives
+                penalty = loss + sum((fn.sum(fn.square(fn.tanh(v))).astype(loss.dtype) for v in gradients.values()), start=loss)
+                gradients = dict(zip(trained, graphc.grad(penalty, trained), strict=True))
+    updates = _updates(g, gradients)
+    outputs = [] if loss is None else [loss]
+    candidates: list[Tensor] = [*reversed(g.pool), *gradients.values(), *g.states, *g.inputs]
+    for _ in range(c.below(5)):
+        y = c.pick(candidates)
+        how = c.below(8)
+        if how == 0:
+            y = y.T
+        elif how == 1:
+            y = y.reshape((-1,)) if y.size else y
+        elif how == 2:
+            y = graphc.constant(g.numbers(g.shape(1), "float32"))
+        outputs.append(y)
+        if how == 3:
+            outputs.append(y)
+    if not outputs:
+        outputs.append(g.pool[-1])
+    return Case(outputs, list(g.inputs), updates, g.arrays)
+
+
+def _updates(g: Growth, gradients: dict[State, Tensor]) -> dict[State, Tensor]:
+    c = g.choices
+    updates: dict[State, Tensor] = {}
+    for p, v in gradients.items():
+        how = c.below(5)
+        if how <= 1:
+            updates[p] = p - 0.1 * v
+        elif how == 2:
+            m = State(g.numbers(p.shape, p.dtype.name), name=f"m{len(updates)}")
+            updates[m] = 0.9 * m + v
+            updates[p] = p - 0.1 * (updates[m] if c.below(2) else m)
+        elif how == 3:
+            m = State(np.abs(g.numbers(p.shape, p.dtype.name)), name=f"m{len(updates)}")
+            updates[m] = 0.9 * m + 0.1 * v * v
+            updates[p] = p - 0.1 * v / (fn.sqrt(updates[m]) + 1e-3)
+    for s in g.states:
+        if s in updates or c.chance(60):
+            continue
+        same = [t for t in (*g.states, *g.pool, *gradients.values()) if t.type == s.type]
+        how = c.below(7)
+        if how == 0:
+            updates[s] = c.pick(same)  # another state, itself, any value
+        elif how == 1 and s.ndim:
+            updates[s] = fn.flip(s, axis=g.axes(s))
+        elif how == 2 and s.ndim:
+            updates[s] = fn.roll(s, 1, 0)
+        elif how == 3:
+            updates[s] = fn.where(fn.equal(s, s), c.pick(same), s)
+        elif how == 4:
+            turned = [t for t in same if isinstance(t, State) and t.ndim == 2 and t.shape[0] == t.shape[1]]
+            updates[s] = (turned[0].T + c.pick(same)) if turned and s.dtype.kind != "b" else c.pick(same)
+        elif how == 5 and s.dtype.kind != "b":
+            updates[s] = s + c.pick(same)
+        elif how == 6:
+            updates[s] = graphc.constant(g.numbers(s.shape, s.dtype.name), s.dtype)
+    return updates
