@@ -114,11 +114,11 @@ def _came(value: Any, array: np.ndarray) -> str:
     return f"an array of {array.dtype}" if isinstance(value, np.ndarray) else f"{type(value).__name__} {value!r:.40}"
 
 
-def check_outputs(out: Sequence[Any], types: Sequence[tuple[tuple[int, ...], np.dtype]]) -> None:
+def check_outputs(out: Sequence[Any], shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype]) -> None:
     """Refuse `out=` arrays that native code may not write."""
-    if len(out) != len(types):
-        raise InputError(f"out: expected {len(types)} arrays, got {len(out)}")
-    for position, (array, (shape, dtype)) in enumerate(zip(out, types, strict=True)):
+    if len(out) != len(shapes):
+        raise InputError(f"out: expected {len(shapes)} arrays, got {len(out)}")
+    for position, (array, shape, dtype) in enumerate(zip(out, shapes, dtypes, strict=True)):
         expected = f"out[{position}]: expected a writable, C-contiguous {TensorType(dtype, shape)}"
         if not isinstance(array, np.ndarray):
             raise InputError(f"{expected}, got {type(array).__name__}")

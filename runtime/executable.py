@@ -25,6 +25,7 @@ from graphc.runtime.locks import guard
 from graphc.runtime.pointer import DIRECT, OFFSET, address, at
 from graphc.types import DTYPES
 
+_KEPT_FRAMES = 8  # more calls than this at one time make their own
 _SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)  # releases the GIL
 
 
@@ -48,7 +49,8 @@ class Executable:
         self._inputs = len(manifest["inputs"])
         self._first_state = FIRST_EXTERNAL + self._inputs
         self._first_output = self._first_state + len(self.states) + len(self.consts)
-        self._output_types = [(tuple(spec["shape"]), DTYPES[spec["dtype"]]) for spec in manifest["outputs"]]
+        self._output_shapes = [tuple(spec["shape"]) for spec in manifest["outputs"]]
+        self._output_dtypes = [DTYPES[spec["dtype"]] for spec in manifest["outputs"]]
         self._free: list[Frame] = []
         updated = [self.states[position] for position in manifest["updated"]]
         self._guard = guard(self.states, bool(updated)) if self.states else None
@@ -65,66 +67,62 @@ class Executable:
         """Run once. The outputs are fresh arrays, or those of `out`, which must fit exactly."""
         if len(inputs) != self._inputs:
             raise InputError(f"expected {self._inputs} inputs, got {len(inputs)}")
-        if out is not None:
-            return self._call_into(inputs, out)
-        return self._locked(inputs, [np.empty(shape, dtype) for shape, dtype in self._output_types])
-
-    def _call_into(self, inputs: Sequence[np.ndarray], out: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """An array of `out` that shares memory with something the call reads is filled after the call."""
-        check_outputs(out, self._output_types)
+        if out is None:
+            outputs = list(map(np.empty, self._output_shapes, self._output_dtypes))
+            self._run(inputs, outputs)
+            return outputs
+        check_outputs(out, self._output_shapes, self._output_dtypes)
+        # An array of `out` that shares memory with something the call reads is filled after the call.
         taken = (*inputs, *self.states)
         outputs = [np.empty_like(a) if any(np.may_share_memory(a, b) for b in taken) else a for a in out]
-        self._locked(inputs, outputs)
+        self._run(inputs, outputs)
         for array, output in zip(out, outputs, strict=True):
             if output is not array:
                 array[...] = output
         return list(out)
 
-    def _locked(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> list[np.ndarray]:
-        if self._guard is None:
-            return self._run(inputs, outputs)
-        acquire, release = self._guard
-        acquire()
+    def _run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        # One function, no helpers: for a small model this is a good part of the step.
+        guard = self._guard
+        if guard is not None:
+            guard[0]()
         try:
-            return self._run(inputs, outputs)
+            try:
+                frame = self._free.pop()
+            except IndexError:
+                frame = self._new_frame()
+            fields, starts, kept = frame.fields, self._starts, []
+            slot = FIRST_EXTERNAL
+            for array in inputs:
+                pointer = at(id(array) + OFFSET).value if DIRECT else array.ctypes.data
+                if starts:
+                    # An input that shares memory with a state that this call writes is read from a copy.
+                    before = bisect_left(starts, pointer + array.nbytes)
+                    if before and self._ends[before - 1] > pointer:
+                        kept.append(array.copy())
+                        pointer = address(kept[-1])
+                fields[slot] = pointer
+                slot += 1
+            slot = self._first_output
+            for array in outputs:
+                fields[slot] = at(id(array) + OFFSET).value if DIRECT else array.ctypes.data
+                slot += 1
+            code = self._entry(frame.address)
+            value = fields[ERROR_VALUE] if code else 0
+            if len(self._free) < _KEPT_FRAMES:
+                self._free.append(frame)
+            if code:
+                self._fail(code, value)
         finally:
-            release()
-
-    def _run(self, inputs: Sequence[np.ndarray], outputs: list[np.ndarray]) -> list[np.ndarray]:
-        try:
-            frame = self._free.pop()
-        except IndexError:
-            frame = self._new_frame()
-        fields, starts, kept = frame.fields, self._starts, None
-        slot = FIRST_EXTERNAL
-        for array in inputs:
-            pointer = at(id(array) + OFFSET).value if DIRECT else array.ctypes.data
-            if starts:
-                # An input that shares memory with a state that this call writes is read from a copy.
-                before = bisect_left(starts, pointer + array.nbytes)
-                if before and self._ends[before - 1] > pointer:
-                    array = array.copy()
-                    kept = (array, kept)
-                    pointer = address(array)
-            fields[slot] = pointer
-            slot += 1
-        slot = self._first_output
-        for array in outputs:
-            fields[slot] = at(id(array) + OFFSET).value if DIRECT else array.ctypes.data
-            slot += 1
-        code = self._entry(frame.address)
-        value = fields[ERROR_VALUE] if code else 0
-        self._free.append(frame)
-        if code:
-            self._fail(code, value)
-        return outputs
+            if guard is not None:
+                guard[1]()
 
     def _new_frame(self) -> Frame:
         manifest = self.manifest
         workers, parallel, handle = 1, 0, 0
         if self._pool is not None:
             workers, parallel, handle = self._pool.workers, self._pool.parallel, self._pool.handle
-        externals = self._first_output + len(self._output_types) - FIRST_EXTERNAL
+        externals = self._first_output + len(self._output_shapes) - FIRST_EXTERNAL
         frame = Frame(externals, manifest["arena_bytes"], manifest["worker_scratch"], workers, parallel, handle)
         for slot, array in enumerate((*self.states, *self.consts), self._first_state):
             frame.fields[slot] = address(array)
