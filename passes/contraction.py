@@ -58,7 +58,7 @@ def absorb_operand(node: Node) -> Node | None:
         if all(label in other and label in out for label in set(labels[i]) - set(taken)):
             inputs = tuple(view.inputs[0] if j == i else node.inputs[j] for j in (0, 1))
             labels[i] = taken
-            return derive(node, node.op, inputs, spec=canonical_spec(*labels, out))
+            return derive(node, node.op, inputs, spec=canonical_spec(labels[0], labels[1], out))
     return None
 
 

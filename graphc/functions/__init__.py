@@ -1,11 +1,12 @@
-"""Functions on tensors, named and behaving as NumPy's and the array API's: broadcasting, promotion, negative axes, scalars and arrays
-as operands. Each builds nodes of the strict ops in `graphc.ops`."""
+"""Functions on tensors, named and behaving as NumPy's and the array API's: broadcasting, promotion, negative axes, scalars and
+arrays as operands. Each builds nodes of the strict ops in `graphc.ops`."""
 
 from graphc.functions.convert import as_tensor
 from graphc.functions.elementwise import (
-    abs, add, ceil, clip, cos, divide, equal, erf, exp, expm1, floor, floor_divide, greater, greater_equal, isfinite, isinf, isnan,
-    less, less_equal, log, log1p, log2, logical_and, logical_not, logical_or, logical_xor, maximum, minimum, multiply, negative,
-    not_equal, power, reciprocal, remainder, round, rsqrt, sigmoid, sign, sin, sqrt, square, stop_gradient, subtract, tan, tanh, where,
+    abs, add, ceil, clip, cos, divide, equal, erf, exp, expm1, floor, floor_divide, greater, greater_equal, isfinite, isinf,
+    isnan, less, less_equal, log, log1p, log2, logical_and, logical_not, logical_or, logical_xor, maximum, minimum, multiply,
+    negative, not_equal, power, reciprocal, remainder, round, rsqrt, sigmoid, sign, sin, sqrt, square, stop_gradient,
+    subtract, tan, tanh, where,
 )  # fmt: skip
 from graphc.functions.indexing import getitem, one_hot, scatter_add, take, take_along_axis
 from graphc.functions.products import dot, einsum, matmul, outer, tensordot, vecdot
@@ -16,12 +17,13 @@ from graphc.functions.shaping import (
 )  # fmt: skip
 
 __all__ = [
-    "abs", "add", "all", "any", "arange", "argmax", "argmin", "as_tensor", "astype", "broadcast_to", "ceil", "clip", "concat", "cos", "divide",
-    "dot", "einsum", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide", "full", "full_like", "getitem",
-    "greater", "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "log2", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul", "matrix_transpose", "max", "maximum", "mean", "min", "minimum",
-    "moveaxis", "multiply", "negative", "not_equal", "one_hot", "ones", "ones_like", "outer", "pad", "permute_dims", "power", "prod",
-    "reciprocal", "remainder", "repeat", "reshape", "roll", "round", "rsqrt", "scatter_add", "sigmoid", "sign", "sin", "split", "sqrt",
-    "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh",
-    "tensordot", "tile", "tril", "triu", "unstack", "var", "vecdot", "where", "zeros", "zeros_like",
+    "abs", "add", "all", "any", "arange", "argmax", "argmin", "as_tensor", "astype", "broadcast_to", "ceil", "clip", "concat",
+    "cos", "divide", "dot", "einsum", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide", "full",
+    "full_like", "getitem", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p",
+    "log2", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul", "matrix_transpose", "max",
+    "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative", "not_equal", "one_hot", "ones", "ones_like",
+    "outer", "pad", "permute_dims", "power", "prod", "reciprocal", "remainder", "repeat", "reshape", "roll", "round", "rsqrt",
+    "scatter_add", "sigmoid", "sign", "sin", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient",
+    "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "tril", "triu", "unstack",
+    "var", "vecdot", "where", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -30,8 +30,8 @@ def cast(x: Tensor, dtype: np.dtype) -> Tensor:
 
 
 def promoted(name: str, *values: Any, floating: bool = False) -> list[Tensor]:
-    """All operands in their common dtype. Scalars and arrays adopt the tensors' dtype within its kind. With `floating`, integers and
-    bools become the default float."""
+    """All operands in their common dtype. Scalars and arrays adopt the tensors' dtype within its kind. With `floating`,
+    integers and bools become the default float."""
     tensors = [value for value in values if isinstance(value, Tensor)]
     with rule(name, *tensors):
         dtype = None
@@ -45,7 +45,8 @@ def promoted(name: str, *values: Any, floating: bool = False) -> list[Tensor]:
             raise TypeError(f"{name} needs an operand")
         if floating and not is_float(dtype):
             dtype = DEFAULT_FLOAT
-        # a float is converted from the value itself: by way of the default f32 a Python number beside an f64 tensor would lose digits
+        # a float is converted from the value itself: by way of the default f32 a Python number beside an f64 tensor would lose
+        # digits
         return [
             _cast(value, dtype) if isinstance(value, Tensor) else constant(value if is_float(dtype) else arrays[i], dtype)
             for i, value in enumerate(values)

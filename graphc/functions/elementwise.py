@@ -282,4 +282,3 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
 def stop_gradient(x: Any) -> Tensor:
     """x, as a constant to differentiation."""
     return mathematics.stop_gradient(as_tensor(x))
-

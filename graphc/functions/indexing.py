@@ -13,7 +13,7 @@ from graphc.functions.convert import as_tensor
 from graphc.op import rule
 from graphc.ops import index as ops
 from graphc.ops import math as mathematics
-from graphc.ops import view
+from graphc.ops import slicing
 from graphc.tensor import Tensor, constant
 from graphc.types import is_integer, normalize_axis
 
@@ -55,11 +55,11 @@ def getitem(x: Tensor, key: Any) -> Tensor:
                 size.append(1)
             axis += 1
         if len(advanced) > 1:
-            raise ShapeError("at most one axis may be indexed by a tensor; combine the positions into one index of a reshaped tensor")
+            raise ShapeError("at most one axis may be indexed by a tensor; reshape the tensor and combine the positions")
     if tuple(size) != x.shape:
-        x = view.slice_(x, start=tuple(start), size=tuple(size), step=tuple(step))
+        x = slicing.slice_(x, start=tuple(start), size=tuple(size), step=tuple(step))
     if flips:
-        x = view.flip(x, axes=tuple(flips))
+        x = slicing.flip(x, axes=tuple(flips))
     x = shaping.reshape(x, tuple(shape))
     for at, positions in advanced:
         x = take(x, positions, axis=at)
@@ -166,7 +166,8 @@ def take_along_axis(x: Any, index: Any, axis: int = -1) -> Tensor:
 
 
 def scatter_add(index: Any, updates: Any, size: int, axis: int = 0) -> Tensor:
-    """Zeros of `size` along `axis` with `updates` added at integer positions, in ascending order of source; out of range fails the call."""
+    """Zeros of `size` along `axis` with `updates` added at integer positions, in ascending order of source; out of range fails
+    the call."""
     updates = as_tensor(updates)
     index = _integer(index, "scatter_add", updates)
     with rule("scatter_add", index, updates):
@@ -181,5 +182,3 @@ def one_hot(index: Any, size: int, dtype: Any = "float32") -> Tensor:
     """1 at the position that each integer names along a new last axis, 0 elsewhere; a row of zeros for one out of range."""
     index = _integer(index, "one_hot")
     return (shaping.expand_dims(index, index.ndim) == shaping.arange(size, dtype=index.dtype)).astype(dtype)
-
-

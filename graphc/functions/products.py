@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import graphc.functions.elementwise as ew
@@ -14,6 +15,7 @@ from graphc.ops.contract import contraction
 from graphc.tensor import Tensor
 from graphc.types import DEFAULT_INT, broadcast_shapes
 
+_LABELS = re.compile(r"[A-Za-z]*(\.\.\.)?[A-Za-z]*")
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -42,7 +44,8 @@ def matmul(x: Any, w: Any) -> Tensor:
         lead = tensor.shape[: tensor.ndim - len(tail)]
         names = labels[len(batch) - len(lead) :]
         kept = [i for i, size in enumerate(lead) if size != 1 or batch[len(batch) - len(lead) + i] == 1]
-        sides.append((shaping.reshape(tensor, tuple(lead[i] for i in kept) + tensor.shape[len(lead) :]), "".join(names[i] for i in kept) + tail))
+        shape = tuple(lead[i] for i in kept) + tensor.shape[len(lead) :]
+        sides.append((shaping.reshape(tensor, shape), "".join(names[i] for i in kept) + tail))
     (x, x_labels), (w, w_labels) = sides
     return contraction(x, w, x_labels, w_labels, labels + rows + columns)
 
@@ -82,7 +85,7 @@ def _parse(spec: str, tensors: list[Tensor]) -> tuple[list[str], str]:
     terms = left.split(",")
     if len(terms) != len(tensors):
         raise ShapeError(f"{spec!r} names {len(terms)} operands, {len(tensors)} given")
-    if any(not (c.isascii() and c.isalpha()) and c not in ".," for c in left + out) or out.count(",") or any(part.count(".") not in (0, 3) or part.count(".") == 3 and "..." not in part for part in (*terms, out)):
+    if not all(_LABELS.fullmatch(part) for part in (*terms, out)):
         raise ShapeError(f"{spec!r} is not of the form 'ij,jk->ik'")
     spare = [letter for letter in LETTERS if letter not in text]
     rank = 0
@@ -185,5 +188,3 @@ def outer(x: Any, w: Any) -> Tensor:
     """All products of elements of two flattened tensors."""
     x, w = _numbers("outer", x, w)
     return contraction(shaping.reshape(x, (-1,)), shaping.reshape(w, (-1,)), "a", "b", "ab")
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +14,14 @@ import graphc.functions.elementwise as ew
 from graphc.errors import InputError, ShapeError
 from graphc.functions.convert import as_tensor, cast, promoted
 from graphc.op import OPS, build, rule
-from graphc.ops import view
+from graphc.ops import slicing, view
 from graphc.tensor import Tensor, constant
 from graphc.types import DEFAULT_FLOAT, DEFAULT_INT, as_dtype, as_shape, normalize_axes, normalize_axis
 
 
 def full(shape: Any, value: Any, dtype: Any = None) -> Tensor:
     """A tensor of one value; `dtype` as `graphc.constant` chooses it."""
-    scalar = value if isinstance(value, Tensor) and dtype is None else as_tensor(value, None if dtype is None else as_dtype(dtype))
-    return broadcast_to(scalar, shape)
+    return broadcast_to(as_tensor(value, None if dtype is None else as_dtype(dtype)), shape)
 
 
 def zeros(shape: Any, dtype: Any = DEFAULT_FLOAT) -> Tensor:
@@ -158,7 +158,7 @@ def flip(x: Any, axis: Any = None) -> Tensor:
     x = as_tensor(x)
     with rule("flip", x):
         axes = normalize_axes(axis, x.ndim)
-    return view.flip(x, axes=axes) if axes else x
+    return slicing.flip(x, axes=axes) if axes else x
 
 
 def roll(x: Any, shift: builtins.int, axis: builtins.int) -> Tensor:
@@ -183,7 +183,7 @@ def pad(x: Any, pad_width: Any, value: Any = 0) -> Tensor:
         if builtins.min((*low, *high, 0)) < 0:
             raise ShapeError(f"pad_width must not be negative: {pad_width}")
     fill = as_tensor(value, x.dtype).node.attrs["value"].item()
-    return view.pad(x, low=low, high=high, interior=(0,) * x.ndim, value=fill) if x.ndim else x
+    return slicing.pad(x, low=low, high=high, interior=(0,) * x.ndim, value=fill) if x.ndim else x
 
 
 def concat(tensors: Sequence[Any], axis: builtins.int | None = 0) -> Tensor:
@@ -195,7 +195,7 @@ def concat(tensors: Sequence[Any], axis: builtins.int | None = 0) -> Tensor:
         parts, axis = [reshape(part, (-1,)) for part in parts], 0
     with rule("concat", *parts):
         axis = normalize_axis(axis, parts[0].ndim)
-    return parts[0] if len(parts) == 1 else view.concat(*parts, axis=axis)
+    return parts[0] if len(parts) == 1 else slicing.concat(*parts, axis=axis)
 
 
 def stack(tensors: Sequence[Any], axis: builtins.int = 0) -> Tensor:
@@ -218,10 +218,10 @@ def split(x: Any, sections: Any, axis: builtins.int = 0) -> list[Tensor]:
         else:
             cuts = [0, *(builtins.min(builtins.max(cut + size if cut < 0 else cut, 0), size) for cut in sections), size]
     parts = []
-    for low, high in zip(cuts, cuts[1:], strict=False):
+    for low, high in itertools.pairwise(cuts):
         start = tuple(low if i == axis else 0 for i in range(x.ndim))
         count = tuple(builtins.max(high - low, 0) if i == axis else n for i, n in enumerate(x.shape))
-        parts.append(view.slice_(x, start=start, size=count, step=(1,) * x.ndim))
+        parts.append(slicing.slice_(x, start=start, size=count, step=(1,) * x.ndim))
     return parts
 
 
@@ -240,8 +240,10 @@ def tile(x: Any, repetitions: Any) -> Tensor:
     rank = builtins.max(len(times), x.ndim)
     times = (1,) * (rank - len(times)) + times
     shape = (1,) * (rank - x.ndim) + x.shape
-    spread = broadcast_to(reshape(x, tuple(n for size in shape for n in (1, size))), tuple(n for t, size in zip(times, shape, strict=True) for n in (t, size)))
-    return reshape(spread, tuple(t * size for t, size in zip(times, shape, strict=True)))
+    pairs = list(zip(times, shape, strict=True))
+    apart = reshape(x, tuple(n for size in shape for n in (1, size)))
+    spread = broadcast_to(apart, tuple(n for pair in pairs for n in pair))
+    return reshape(spread, tuple(t * size for t, size in pairs))
 
 
 def repeat(x: Any, repetitions: builtins.int, axis: builtins.int | None = None) -> Tensor:

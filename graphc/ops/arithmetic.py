@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 import graphc.functions as fn
-from graphc.errors import DTypeError
 from graphc.graph import Attrs, Node
 from graphc.op import Kind, Sample, declare, derive, operands, result
 from graphc.ops.common import FLOATS, NUMERIC, elementwise_samples, no_gradient, same_type
@@ -346,5 +345,3 @@ power = declare(
     backward=_power_backward,
     samples=_power_samples,
 )
-
-

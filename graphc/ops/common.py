@@ -24,7 +24,8 @@ def describe(types: Sequence[TensorType]) -> str:
 
 
 def same_type(kinds: str, result: np.dtype | None = None) -> Callable[[tuple[TensorType, ...], Attrs], TensorType]:
-    """Type rule of an elementwise op: all operands of one type, of a NumPy kind in `kinds`; the result is of that type, or bool."""
+    """Type rule of an elementwise op: all operands of one type, of a NumPy kind in `kinds`; the result is of that type, or
+    bool."""
 
     def infer(types: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
         first = types[0]

@@ -67,8 +67,9 @@ def _backward(node: Node, v: Tensor) -> list[Tensor | None]:
 def _samples(rng: np.random.Generator) -> Iterator[Sample]:
     sizes = {"a": 3, "b": 5, "c": 4, "d": 2, "e": 19}
     specs = (
-        "ab,cb->ac", "ab,bc->ac", "ba,bc->ac", "ba,cb->ac", "ab,cb->ca", "dab,dbc->dac", "dab,dcb->dca", "abc,dc->abd", "abc,abd->cd",
-        "a,a->", "a,b->ab", "ab,b->a", "ab,a->b", "ae,ce->ac", "ea,eb->ab", "abd,cbd->ac", "dabe,dcbe->dabc", "ab,ab->ab", "a,->a", ",->",
+        "ab,cb->ac", "ab,bc->ac", "ba,bc->ac", "ba,cb->ac", "ab,cb->ca", "dab,dbc->dac", "dab,dcb->dca", "abc,dc->abd",
+        "abc,abd->cd", "a,a->", "a,b->ab", "ab,b->a", "ab,a->b", "ae,ce->ac", "ea,eb->ab", "abd,cbd->ac", "dabe,dcbe->dabc",
+        "ab,ab->ab", "a,->a", ",->",
     )  # fmt: skip
     for dtype in NUMERIC:
         for spec in specs:
@@ -83,7 +84,7 @@ def _samples(rng: np.random.Generator) -> Iterator[Sample]:
 contract = declare(
     "contract",
     Kind.CONTRACT,
-    doc="The sum over labels absent from the result of x times w, as einsum(spec, x, w). Each label stands in two or three places.",
+    doc="x times w, summed over labels absent from the result, as einsum(spec, x, w). Each label stands in two or three places.",
     infer=_contract_type,
     ref=lambda attrs, x, w: np.asarray(np.einsum(attrs["spec"], x, w, optimize=x.dtype.kind == "f")),
     backward=_backward,

@@ -33,7 +33,10 @@ def _gather_backward(node: Node, v: Tensor) -> list[Tensor | None]:
     return [scatter_add(index, v, axis=node.attrs["axis"], size=x.shape[node.attrs["axis"]]), None]
 
 
-_CASES = (((7,), 0, (5,)), ((4, 3), 0, (6,)), ((3, 5), 1, (2, 2)), ((2, 6, 19), 1, (9,)), ((5, 2), 0, ()), ((5, 2), 0, (0,)), ((1, 3), 0, (4,)))
+_CASES = (
+    ((7,), 0, (5,)), ((4, 3), 0, (6,)), ((3, 5), 1, (2, 2)), ((2, 6, 19), 1, (9,)), ((5, 2), 0, ()), ((5, 2), 0, (0,)),
+    ((1, 3), 0, (4,)),
+)  # fmt: skip
 
 
 def _gather_samples(rng: np.random.Generator) -> Iterator[Sample]:

@@ -28,7 +28,8 @@ def _unary(
     special: Sequence[float] = SPECIAL,
     cost: int = 12,
 ) -> Op:
-    """`derivative(x, y)` is dy/dx in terms of the operand and the result; None for a function that is constant almost everywhere."""
+    """`derivative(x, y)` is dy/dx in terms of the operand and the result; None for a function that is constant almost
+    everywhere."""
 
     def backward(node: Node, v: Tensor) -> list[Tensor]:
         return [v * derivative(operands(node)[0], result(node))]  # type: ignore[misc]
@@ -69,7 +70,8 @@ sqrt = _unary("sqrt", "Square root.", np.sqrt, lambda x, y: 0.5 / y, 0.1, 9, cos
 rsqrt = _unary("rsqrt", "1 / sqrt(x).", lambda x: 1 / np.sqrt(x), lambda x, y: -0.5 * (y / x), 0.1, 9)
 sigmoid = _unary("sigmoid", "1 / (1 + e^-x).", _sigmoid, lambda x, y: y * (1 - y), -5, 5)
 tanh = _unary("tanh", "Hyperbolic tangent.", np.tanh, lambda x, y: 1 - y * y, -3, 3)
-erf = _unary("erf", "2/sqrt(pi) times the integral of e^(-t^2) from 0 to x.", _erf, lambda x, y: 2 / math.sqrt(math.pi) * fn.exp(-(x * x)), -3, 3)
+SLOPE = 2 / math.sqrt(math.pi)
+erf = _unary("erf", "2/sqrt(pi) times the integral of e^(-t^2) from 0 to x.", _erf, lambda x, y: SLOPE * fn.exp(-(x * x)), -3, 3)
 TRIG = (0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40, 1048576.0, -12345.678)
 sin = _unary("sin", "Sine of x radians.", np.sin, lambda x, y: fn.cos(x), -9, 9, TRIG)
 cos = _unary("cos", "Cosine of x radians.", np.cos, lambda x, y: -fn.sin(x), -9, 9, TRIG)

@@ -16,8 +16,11 @@ from graphc.ops.common import NUMERIC, draw, no_gradient
 from graphc.tensor import Tensor
 from graphc.types import TensorType, bool_, int64
 
+TypeRule = Callable[[tuple[TensorType, ...], Attrs], TensorType]
+Samples = Callable[[np.random.Generator], Iterator[Sample]]
 
-def _reduced_type(kinds: str, dtype: np.dtype | None = None, empty: bool = True) -> Callable[[tuple[TensorType, ...], Attrs], TensorType]:
+
+def _reduced_type(kinds: str, dtype: np.dtype | None = None, empty: bool = True) -> TypeRule:
     def infer(types: tuple[TensorType, ...], attrs: Attrs) -> TensorType:
         (x,) = types
         axes = attrs["axes"]
@@ -38,7 +41,7 @@ def spread(reduced: Tensor, axes: tuple[int, ...], shape: tuple[int, ...]) -> Te
     return fn.broadcast_to(fn.reshape(reduced, kept), shape)
 
 
-def _samples(dtypes: Any, differentiable: bool, low: float, high: float, empty: bool) -> Callable[[np.random.Generator], Iterator[Sample]]:
+def _samples(dtypes: Any, differentiable: bool, low: float, high: float, empty: bool) -> Samples:
     def samples(rng: np.random.Generator) -> Iterator[Sample]:
         for dtype in dtypes:
             for shape, axes in (
