@@ -78,3 +78,15 @@ def test_importing_graphc_loads_no_compiler() -> None:
     code = "import sys, graphc, graphc.nn, graphc.optim; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert not {"llvmlite", "networkx", "safetensors"} & set(result.stdout.split())
+
+
+# One class of many one-line methods.
+LONGER = {"graphc/tensor.py": 410}
+
+
+def test_files_stay_short() -> None:
+    """About 300 lines, one concept each."""
+    for path in ALL.values():
+        name = str(path.relative_to(ROOT))
+        lines = path.read_text().count("\n")
+        assert lines <= LONGER.get(name, 350), f"{name} has {lines} lines"
