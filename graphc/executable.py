@@ -11,6 +11,7 @@ import graphc.functions as fn
 from graphc.compiler import MemoryReport, Native, check_options, check_seed, check_threads, states_of
 from graphc.errors import InputError
 from graphc.graph import Graph
+from graphc.op import label_of
 from graphc.options import Options
 from graphc.program import Program
 from graphc.structure import flatten
@@ -125,6 +126,11 @@ class Executable:
 
     # --- looking inside ---
 
+    def __repr__(self) -> str:
+        if self._arguments is not None:
+            return f"<{type(self).__name__} of {self._arguments.name}, compiled for {len(self._traced)} signatures>"
+        return f"<{type(self).__name__}({', '.join(f'{label_of(node)}: {node.type}' for node in self.graph.inputs)})>"
+
     def _shown(self) -> Native:
         if self._native is not None:
             return self._native
@@ -202,6 +208,8 @@ def compile(
         leaves, structure = flatten(result, "compile")
         return Declared(make_graph(leaves, checked, given, "main"), structure)
 
+    if isinstance(inputs, Tensor):
+        raise InputError(f"inputs: expected a list of tensors, got {inputs!r}")
     given = None if inputs is None else list(inputs)
     return Executable(outputs, declare, given is not None, training, threads, seed, options, given)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -102,6 +103,12 @@ def caller_location() -> str:
             return f"{path}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
+
+
+def warn(message: str) -> None:
+    """A UserWarning at the user's line, however deep inside graphc it is found to be due."""
+    filename, _, line = caller_location().rpartition(":")
+    warnings.warn_explicit(message, UserWarning, filename or "graphc", int(line or 0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.compiler import check_seed
 from graphc.errors import InputError
 from graphc.seeding import initial_seed
 
@@ -40,6 +41,9 @@ def run(
     The states end bitwise as if `step` had been called in a loop.
     """
     arrays, rows = _checked(data)
+    if on_epoch is not None and not callable(on_epoch):
+        raise InputError(f"run: on_epoch is a function of the epoch and its logs, not {on_epoch!r}")
+    seed = initial_seed() if seed is None else check_seed(seed)
     fixed = None if step._function is not None else _declared_rows(step)
     size = batch_size if batch_size is not None else (fixed if fixed is not None else rows)
     for name, value, least in (("epochs", epochs, 0), ("batch_size", size, 1)):
@@ -59,7 +63,7 @@ def run(
         for _ in range(epochs):
             order = None
             if shuffle:
-                order = np.random.Generator(np.random.PCG64([initial_seed() if seed is None else seed, step.epochs_done])).permutation(rows)
+                order = np.random.Generator(np.random.PCG64([seed, step.epochs_done])).permutation(rows)
             totals: dict[str, float] = {}
             seen = 0
             for start in starts:
@@ -96,6 +100,8 @@ def _checked(data: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], int]:
     rows = {name: len(array) for name, array in arrays.items()}
     if len(set(rows.values())) > 1:
         raise InputError("run: arrays differ in rows: " + ", ".join(f"{name} {count}" for name, count in rows.items()))
+    if not all(rows.values()):
+        raise InputError("run: the arrays have no rows")
     return arrays, next(iter(rows.values()))
 
 

@@ -31,7 +31,7 @@ def save(path: str | os.PathLike[str], what: Any) -> None:
     arrays: dict[str, np.ndarray] = {}
     for prefix, part in _parts(what).items():
         for key, value in _arrays(part).items():
-            arrays[prefix + key] = np.ascontiguousarray(value)
+            arrays[prefix + key] = np.asarray(value, order="C")
     path = os.fspath(path)
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=os.path.basename(path) + ".")
     try:

@@ -34,10 +34,12 @@ def find_inputs(roots: Sequence[Node], declared: Sequence[Tensor] | None) -> tup
     """The inputs that `roots` depend on, in order of first use; or those of `declared`, which must cover them."""
     reached = [node for node in topological(roots) if node.op.name == "input"]
     if declared is not None:
+        for tensor in declared:
+            if not isinstance(tensor, Tensor) or tensor.node.op.name != "input":
+                raise InputError(f"inputs: expected tensors made by graphc.input, got {tensor!r}")
         given = [tensor.node for tensor in declared]
-        for node in given:
-            if node.op.name != "input":
-                raise InputError(f"inputs: expected tensors made by graphc.input, got {node!r}")
+        if len(set(given)) < len(given):
+            raise InputError("inputs: a tensor is given twice")
         missing = [label_of(node) for node in reached if node not in given]
         if missing:
             raise InputError(f"inputs: the outputs also depend on {', '.join(map(str, missing))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +11,15 @@ import graphc.functions as fn
 from graphc.autodiff import grad
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.executable import Executable
-from graphc.graph import topological
+from graphc.graph import topological, warn
 from graphc.op import rule
+from graphc.optim import Optimizer
 from graphc.structure import Structure, flatten
 from graphc.tensor import State, Tensor
 from graphc.tracing import Declared, make_graph
 from graphc.types import is_float
 
 if TYPE_CHECKING:
-    from graphc.optim import Optimizer
     from graphc.options import Options
 
 Transform = Callable[[list[Tensor]], Sequence[Tensor]]
@@ -76,6 +75,8 @@ def train_step(
         raise InputError(f"accumulate is a positive integer, not {accumulate!r}")
     if transform is not None and not callable(transform):
         raise InputError(f"transform is a function of the list of gradients, not {transform!r}")
+    if not isinstance(opt, Optimizer):
+        raise InputError(f"opt is an optimizer of graphc.optim, not {type(opt).__name__}")
     traced = callable(loss) and not isinstance(loss, Tensor)
     if traced and outputs is not None:
         raise InputError("outputs: a loss function returns its outputs beside the loss, as (loss, outputs)")
@@ -116,7 +117,7 @@ def _gradients(loss: Tensor, opt: Optimizer) -> list[tuple[State, Tensor]]:
         (trained if parameter.node in reached else idle).append(parameter)
     if idle:
         names = ", ".join(parameter.name for parameter in idle)
-        warnings.warn(f"the loss does not depend on {names}; the step leaves {'it' if len(idle) == 1 else 'them'} alone", stacklevel=4)
+        warn(f"the loss does not depend on {names}; the step leaves {'it' if len(idle) == 1 else 'them'} alone")
     if not trained:
         raise InputError("the loss depends on none of the optimizer's parameters that require a gradient")
     return list(zip(trained, grad(loss, trained), strict=True))

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.errors import DTypeError, GraphcError, InputError, ShapeError
 from graphc.types import TensorType
 
 # ndarray.flags.num: one attribute for two flags
@@ -89,7 +89,7 @@ def _as_array(value: Any, expected: str) -> np.ndarray:
             array = np.from_dlpack(value)
         else:
             array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+    except (TypeError, ValueError, RuntimeError, BufferError, GraphcError) as error:  # a Tensor refuses with the last
         raise InputError(f"{expected}, got {type(value).__name__}: {error}") from None
     if array.dtype.kind == "O" and array.size and all(isinstance(item, int) for item in array.flat):
         raise InputError(f"{expected}, got an integer beyond 64 bits")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import graphc.functions as fn
 from graphc.errors import ShapeError
 from graphc.functions.convert import broadcasted
+from graphc.graph import warn
 from graphc.nn.functional.common import REDUCTIONS, floats, number, one_of, reduced
 from graphc.op import rule
 from graphc.tensor import Tensor
@@ -18,10 +18,7 @@ def paired(function: str, input: Any, target: Any) -> list[Tensor]:
     almost always a mistake; PyTorch warns, and so does this."""
     x, t = floats(function, input, target)
     if x.shape != t.shape and x.shape and t.shape:
-        warnings.warn(
-            f"{function}: the target's shape {t.shape} differs from the input's {x.shape}; broadcasting is likely a mistake",
-            stacklevel=3,
-        )
+        warn(f"{function}: the target's shape {t.shape} differs from the input's {x.shape}; broadcasting is likely a mistake")
     return broadcasted(function, x, t)
 
 
