@@ -1,8 +1,8 @@
-"""The driver: Graph -> passes -> Program -> object code -> a native callable. The only module, with the command line, that sees all rooms.
+"""The driver: Graph -> passes -> Program -> object code -> a native callable. Only it and the command line see all rooms.
 
-    native = Native(graph, Options(), threads=None)
-    native.stages            ("input", "fold", ..., "memory", "program", "llvm", "asm")
-    outputs = native(arrays)
+native = Native(graph, Options(), threads=None)
+native.stages            ("input", "fold", ..., "memory", "program", "llvm", "asm")
+outputs = native(arrays)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EMITTED = ("program", "llvm", "asm")
 
 @dataclass(frozen=True, slots=True)
 class MemoryReport:
-    """Bytes: of the arena, the least that its buffers could need (both rounded to the arena's alignment), and of the parameters."""
+    """Bytes of the arena, the least that its buffers could need (both rounded to the arena's alignment), and of the parameters."""
 
     arena_bytes: int
     lower_bound_bytes: int
@@ -129,5 +129,3 @@ def check_options(options: Any) -> Options:
     if not isinstance(options, Options):
         raise InputError(f"options is a graphc.Options, not {type(options).__name__}")
     return options
-
-

@@ -1,4 +1,4 @@
-"""What `compile` and `train_step` return: a callable that compiles itself, at once or once for each signature of its arguments."""
+"""What `compile` and `train_step` return: a callable that compiles itself, at once or once per signature of its arguments."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ class Executable:
         native = self._native or self._compile()
         if args:
             if not self._positional:
-                raise InputError(f"inputs are given by name ({native.signature}); positional ones need compile(..., inputs=[...])")
+                raise InputError(
+                    f"inputs are given by name ({native.signature}); positional ones need compile(..., inputs=[...])"
+                )
             if len(args) > len(native.signature.names):
                 raise InputError(f"expected {len(native.signature.names)} inputs ({native.signature}), got {len(args)}")
             for name, value in zip(native.signature.names, args, strict=False):
@@ -80,7 +82,9 @@ class Executable:
         declared, native = found
         return self._finish(declared, native, native.bind(arrays), out)
 
-    def _trace(self, key: Any, arrays: Mapping[str, np.ndarray], args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Declared, Native]:
+    def _trace(
+        self, key: Any, arrays: Mapping[str, np.ndarray], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Declared, Native]:
         assert self._function is not None and self._arguments is not None
         result, inputs = self._arguments.call(self._function, arrays, args, kwargs, self._training)
         declared = self._declare(result, inputs)
@@ -135,7 +139,9 @@ class Executable:
         if self._native is not None:
             return self._native
         if self._function is not None:
-            raise InputError("a traced function has no graph before its first call; call it, or build() it with example arguments")
+            raise InputError(
+                "a traced function has no graph before its first call; call it, or build() it with example arguments"
+            )
         return self._compile()
 
     @property
@@ -192,9 +198,9 @@ def compile(
 ) -> Executable:
     """Compile tensors, or a function or module, to a native callable that returns fresh NumPy arrays.
 
-    outputs: a Tensor, or a list, tuple or dict of them: sizes are fixed by their inputs, which a call names (`f(x=...)`), or passes in
-        order where `inputs=[...]` is given. Or a function or Module: traced and compiled for each signature (sizes and types) of its
-        arguments, in evaluation mode unless `training`. The call returns the same structure; `out=` fills existing arrays.
+    outputs: a Tensor, or a list, tuple or dict of them: sizes are fixed by their inputs, which a call names (`f(x=...)`), or passes
+        in order where `inputs=[...]` is given. Or a function or Module: traced and compiled for each signature (sizes and types) of
+        its arguments, in evaluation mode unless `training`. The call returns the same structure; `out=` fills existing arrays.
     updates: {state: tensor}: new values that the states take when a call ends.
     threads: at most so many (default: one per processor that the process may use). The result does not depend on it.
     """

@@ -166,7 +166,7 @@ class Graph:
         return print_graph(self)
 
     def to_networkx(self) -> networkx.MultiDiGraph:
-        """A view for analyses: nodes carry `op`, `type`, `attrs`, `scope`, `loc`; edges run from operand to user, with `position`."""
+        """A view for analyses: nodes carry `op`, `type`, `attrs`, `scope`, `loc`; edges run from operand to user."""
         import networkx
 
         view = networkx.MultiDiGraph(name=self.name)

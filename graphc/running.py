@@ -1,7 +1,7 @@
 """Driving a training step over a data set.
 
-The order of an epoch is `numpy.random.Generator(PCG64([seed, epoch])).permutation(rows)`, `epoch` counting the epochs that the step has
-done since it was made; without `shuffle`, rows stay in order. The last batch is smaller where rows do not divide.
+The order of an epoch is `numpy.random.Generator(PCG64([seed, epoch])).permutation(rows)`, `epoch` counting the epochs that the step
+has done since it was made; without `shuffle`, rows stay in order. The last batch is smaller where rows do not divide.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def run(
 ) -> dict[str, list[float]]:
     """Train for `epochs` passes over `data`, and return the mean of the loss, and of every scalar output, for each epoch.
 
-    data: arrays by input name, equal in rows. batch_size: rows per step; by default the rows that the step's inputs declare, or all.
-    shuffle, seed: see above; the default seed is that of `graphc.manual_seed`. drop_last: leave out a last batch that is not full.
+    data: arrays by input name, equal in rows. batch_size: rows per step; by default what the step's inputs declare, or all.
+    shuffle, seed: see above; the default seed is that of `graphc.manual_seed`. drop_last: leave out a last batch not full.
     progress: a tqdm bar where tqdm is installed, else a line per epoch. on_epoch(epoch, logs): called after each; True stops.
 
     The states end bitwise as if `step` had been called in a loop.
@@ -50,10 +50,13 @@ def run(
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise InputError(f"run: {name} is an integer of at least {least}, not {value!r}")
     if fixed is not None and size != fixed:
-        raise InputError(f"run: batch_size {size} for a step declared for {fixed} rows; give train_step a function to run at several sizes")
+        raise InputError(
+            f"run: batch_size {size} for a step declared for {fixed} rows; give train_step a function to run at several sizes"
+        )
     if fixed is not None and rows % size and not drop_last:
         raise InputError(
-            f"run: {rows} rows do not divide into batches of {size}; use drop_last=True, or give train_step a function, which is traced for each size"
+            f"run: {rows} rows do not divide into batches of {size}; use drop_last=True, or give train_step a function, "
+            "which is traced for each size"
         )
     starts = range(0, rows - size + 1 if drop_last else rows, size)
     if not len(starts):
@@ -115,7 +118,9 @@ def _scalars(result: Any) -> dict[str, float]:
     loss, outputs = result if isinstance(result, tuple) else (result, None)
     found = {"loss": float(loss)}
     if isinstance(outputs, Mapping):
-        found.update((str(name), float(value)) for name, value in outputs.items() if isinstance(value, np.ndarray) and value.ndim == 0)
+        found.update(
+            (str(name), float(value)) for name, value in outputs.items() if isinstance(value, np.ndarray) and value.ndim == 0
+        )
     return found
 
 
@@ -125,7 +130,7 @@ Hidden = Callable[[], contextlib.AbstractContextManager[Any]]
 
 @contextlib.contextmanager
 def _reporter(progress: bool, epochs: int, batches: int) -> Iterator[tuple[Report, Hidden]]:
-    """A function told of every batch (epoch None) and every finished epoch, and a context in which the caller's code may print."""
+    """A function told of every batch (epoch None) and every finished epoch, and a context in which others may print."""
     if not progress:
         yield (lambda epoch, logs: None), contextlib.nullcontext
         return

@@ -127,7 +127,9 @@ def _check(part: Any, arrays: Mapping[str, np.ndarray]) -> list[tuple[State, np.
     missing = [key for key in named if key not in arrays]
     unknown = [key for key in arrays if key not in named and key != EPOCHS]
     if missing or (unknown and traced):
-        faults = ([f"missing {', '.join(missing[:5])}"] if missing else []) + ([f"unknown {', '.join(unknown[:5])}"] if unknown and traced else [])
+        faults = ([f"missing {', '.join(missing[:5])}"] if missing else []) + (
+            [f"unknown {', '.join(unknown[:5])}"] if unknown and traced else []
+        )
         raise InputError(f"load: the file does not fit: {'; '.join(faults)}")
     pairs = []
     for key, state in named.items():

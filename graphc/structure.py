@@ -1,6 +1,6 @@
 """Nested lists, tuples and dicts of tensors, as users return them: taken apart into a flat list, and put together again.
 
-    flatten({"a": t, "b": [u, v]})  ->  [t, u, v], structure          structure.unflatten([1, 2, 3])  ->  {"a": 1, "b": [2, 3]}
+flatten({"a": t, "b": [u, v]})  ->  [t, u, v], structure          structure.unflatten([1, 2, 3])  ->  {"a": 1, "b": [2, 3]}
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ class Structure:
         return tuple(values) if self.kind is tuple else values
 
 
-def flatten(value: Any, what: str, leaf: Callable[[Any], bool] = lambda value: isinstance(value, Tensor)) -> tuple[list[Any], Structure]:
-    """The leaves of a nested value in order, and its structure. Anything that is neither a leaf nor a container is an InputError."""
+def flatten(
+    value: Any, what: str, leaf: Callable[[Any], bool] = lambda value: isinstance(value, Tensor)
+) -> tuple[list[Any], Structure]:
+    """The leaves of a nested value in order, and its structure; InputError for what is neither leaf nor container."""
     if leaf(value):
         return [value], Structure(None)
     if isinstance(value, Mapping):

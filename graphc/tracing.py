@@ -49,7 +49,8 @@ def find_inputs(roots: Sequence[Node], declared: Sequence[Tensor] | None) -> tup
         other = names.setdefault(node.attrs["name"], node)
         if other is not node:
             raise InputError(
-                f"two inputs are named {node.attrs['name']!r}: {other.type} declared at {other.loc} and {node.type} declared at {node.loc}"
+                f"two inputs are named {node.attrs['name']!r}: "
+                f"{other.type} declared at {other.loc} and {node.type} declared at {node.loc}"
             )
     return tuple(names.values())
 
@@ -94,7 +95,14 @@ class Arguments:
         """The same as arrays of graphc's types; lists and Python numbers take the default types."""
         return {name: as_array(value, None, f"input {name}") for name, value in self.bind(args, kwargs).items()}
 
-    def call(self, function: Callable[..., Any], arrays: Mapping[str, np.ndarray], args: Sequence[Any], kwargs: Mapping[str, Any], training: bool) -> tuple[Any, list[Tensor]]:
+    def call(
+        self,
+        function: Callable[..., Any],
+        arrays: Mapping[str, np.ndarray],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        training: bool,
+    ) -> tuple[Any, list[Tensor]]:
         """Trace: the function's result on input tensors shaped as the arrays, and those tensors."""
         inputs = {name: input(name, array.shape, array.dtype) for name, array in arrays.items()}
         tensors = list(inputs.values())

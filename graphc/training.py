@@ -47,7 +47,15 @@ class TrainStep(Executable):
         from graphc.running import run
 
         return run(
-            self, data, epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last, progress=progress, on_epoch=on_epoch
+            self,
+            data,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+            progress=progress,
+            on_epoch=on_epoch,
         )
 
 
