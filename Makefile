@@ -5,7 +5,7 @@
 #   make oracle     comparisons with PyTorch
 #   make test-all   all tests with full grids: many minutes
 #   make check      ruff and mypy
-#   make bench      step times beside JAX
+#   make bench      training steps beside JAX and PyTorch
 #
 # PYTHON=python3.12 chooses the interpreter, JOBS=1 the number of test processes, ARGS="-k optim" adds arguments to pytest.
 
@@ -38,7 +38,7 @@ check: .venv-check/installed
 	cd .venv-check/tree && ../bin/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir ../cache -p graphc
 
 bench: .venv-bench/installed
-	.venv-bench/bin/python -m benchmarks $(ARGS)
+	.venv-bench/bin/python -m benchmarks steps $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* out build dist *.egg-info
