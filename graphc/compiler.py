@@ -25,7 +25,7 @@ EMITTED = ("program", "llvm", "asm")
 
 @dataclass(frozen=True, slots=True)
 class MemoryReport:
-    """Bytes of the arena, the least that its buffers could need (both rounded to the arena's alignment), and of the parameters."""
+    """Bytes of the arena, the least that its buffers could need (rounded to its alignment, too), and of the parameters."""
 
     arena_bytes: int
     lower_bound_bytes: int

@@ -198,9 +198,9 @@ def compile(
 ) -> Executable:
     """Compile tensors, or a function or module, to a native callable that returns fresh NumPy arrays.
 
-    outputs: a Tensor, or a list, tuple or dict of them: sizes are fixed by their inputs, which a call names (`f(x=...)`), or passes
-        in order where `inputs=[...]` is given. Or a function or Module: traced and compiled for each signature (sizes and types) of
-        its arguments, in evaluation mode unless `training`. The call returns the same structure; `out=` fills existing arrays.
+    outputs: a Tensor, or a list, tuple or dict of them: sizes are fixed by their inputs, which a call names (`f(x=...)`), or
+        passes in order where `inputs=[...]` is given. Or a function or Module: traced and compiled for each signature (sizes and
+        types) of its arguments, in evaluation mode unless `training`. The call returns the same structure; `out=` fills arrays.
     updates: {state: tensor}: new values that the states take when a call ends.
     threads: at most so many (default: one per processor that the process may use). The result does not depend on it.
     """

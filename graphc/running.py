@@ -1,7 +1,7 @@
 """Driving a training step over a data set.
 
-The order of an epoch is `numpy.random.Generator(PCG64([seed, epoch])).permutation(rows)`, `epoch` counting the epochs that the step
-has done since it was made; without `shuffle`, rows stay in order. The last batch is smaller where rows do not divide.
+The order of an epoch is `numpy.random.Generator(PCG64([seed, epoch])).permutation(rows)`, `epoch` counting the epochs that the
+step has done since it was made; without `shuffle`, rows stay in order. The last batch is smaller where rows do not divide.
 """
 
 from __future__ import annotations
