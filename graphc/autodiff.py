@@ -90,9 +90,9 @@ def _reverse(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) -
         if node not in gradient or node not in depends or not any(operand in depends for operand in node.inputs):
             continue
         with building(loc=node.loc, scope=node.scope, origins=(Origin(node.op.name, node),)):
-            for operand, v in zip(node.inputs, node.op.backward(node, gradient[node]), strict=True):
-                if v is not None and operand in depends and is_float(operand.type.dtype):
-                    add(operand, v)
+            for operand, part in zip(node.inputs, node.op.backward(node, gradient[node]), strict=True):
+                if part is not None and operand in depends and is_float(operand.type.dtype):
+                    add(operand, part)
             if node not in wanted:
                 del gradient[node]
     return [gradient[x.node] if x.node in gradient else fn.zeros_like(x) for x in xs]
