@@ -80,17 +80,17 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
-            self._release(name)
+            self._release(name, self._parameters)
             self._parameters[name] = value
             self._place_state(name, value)
         elif isinstance(value, Module):
-            self._release(name)
+            self._release(name, self._modules)
             self._modules[name] = value
             value._place(dotted(self._path, name))
         elif isinstance(value, State):
-            transient = name in self._transient
-            self._release(name)
-            self.register_buffer(name, value, persistent=not transient)
+            persistent = name not in self._transient
+            self._release(name, self._buffers)
+            self.register_buffer(name, value, persistent)
         elif name in self._parameters or name in self._buffers or name in self._modules:
             kind, registry = next(
                 (kind, found)
@@ -121,11 +121,13 @@ class Module:
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
 
-    def _release(self, name: str) -> bool:
-        """Forget what is registered under a name."""
-        known = any(name in registry for registry in (self._parameters, self._buffers, self._modules))
-        for registry in (self._parameters, self._buffers, self._modules, self.__dict__ if not known else {}):
-            registry.pop(name, None)  # type: ignore[attr-defined]
+    def _release(self, name: str, keep: Any = None) -> bool:
+        """Forget what a name stands for, except in the registry `keep`, where it has its place in the order."""
+        registries = [self._parameters, self._buffers, self._modules]
+        known = any(name in registry for registry in registries)
+        for registry in (*registries, *([] if known else [self.__dict__])):
+            if registry is not keep:
+                registry.pop(name, None)
         self._transient.discard(name)
         return known
 
@@ -154,7 +156,7 @@ class Module:
         self._new_name(name, "register_parameter")
         if param is not None and not isinstance(param, Parameter):
             raise InputError(f"register_parameter: {name!r} must be a Parameter or None, not {type(param).__name__}")
-        self._release(name)
+        self._release(name, self._parameters)
         self._parameters[name] = param
         if param is not None:
             self._place_state(name, param)
@@ -166,7 +168,7 @@ class Module:
             raise InputError(f"register_buffer: {name!r} is a Parameter; use register_parameter")
         if tensor is not None and not isinstance(tensor, State):
             tensor = State(numpy_value(tensor, f"register_buffer {name!r}"))
-        self._release(name)
+        self._release(name, self._buffers)
         self._buffers[name] = tensor
         if tensor is not None:
             self._place_state(name, tensor)
@@ -178,7 +180,7 @@ class Module:
         self._new_name(name, "add_module")
         if module is not None and not isinstance(module, Module):
             raise InputError(f"add_module: {name!r} must be a Module or None, not {type(module).__name__}")
-        self._release(name)
+        self._release(name, self._modules)
         self._modules[name] = module
         if module is not None:
             module._place(dotted(self._path, name))

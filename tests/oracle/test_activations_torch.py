@@ -159,7 +159,8 @@ def test_a_network_loads_pytorchs_state_dict_unchanged_and_agrees() -> None:
     def build(nn: Any, **options: Any) -> Any:
         return nn.Sequential(
             nn.Flatten(), nn.Linear(12, 8, **options), nn.LayerNorm(8, **options), nn.GELU(),
-            nn.Sequential(nn.Linear(8, 8, bias=False, **options), nn.PReLU(8, **options)), nn.Identity(), nn.Unflatten(1, (2, 4)), nn.Softmax(-1),
+            nn.Sequential(nn.Linear(8, 8, bias=False, **options), nn.PReLU(8, **options)), nn.Identity(),
+            nn.Unflatten(1, (2, 4)), nn.Softmax(-1),
         )  # fmt: skip
 
     mine, peer = build(nn, dtype="float64"), build(torch.nn, dtype=torch.float64)

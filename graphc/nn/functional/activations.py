@@ -197,7 +197,8 @@ def softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
 
 def softmin(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """softmax(-z) along `dim`."""
-    return softmax(-_typed("softmin", input, dtype), dim)
+    x = _typed("softmin", input, dtype)
+    return softmax(-x, _axis("softmin", x, dim))
 
 
 def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:

@@ -17,9 +17,10 @@ def paired(function: str, input: Any, target: Any) -> list[Tensor]:
     """Prediction and target in one type and shape. Broadcasting (32, 1) against (32,) gives 32 x 32 differences and is
     almost always a mistake; PyTorch warns, and so does this."""
     x, t = floats(function, input, target)
+    both = broadcasted(function, x, t)
     if x.shape != t.shape and x.shape and t.shape:
         warn(f"{function}: the target's shape {t.shape} differs from the input's {x.shape}; broadcasting is likely a mistake")
-    return broadcasted(function, x, t)
+    return both
 
 
 def _weighted(function: str, losses: Tensor, weight: Any, reduction: str, mean_of_weights: bool = True) -> Tensor:
