@@ -1,9 +1,9 @@
 """Reverse-mode differentiation: one loop that walks a graph backwards and builds ordinary nodes.
 
-For a node y = g(x1, ..., xn) with gradient v of some scalar with respect to y, the op's backward function builds B[g, xi](v), the gradient
-with respect to each operand. Where a value is used more than once its gradients add up, in the order in which the loop meets the
-users, so the result is deterministic. The new nodes remember the forward node they came from. Since they are ordinary nodes,
-gradients of gradients come free; forward mode (`jvp`) is reverse mode twice, because B is linear in v.
+For a node y = g(x1, ..., xn) with gradient v of some scalar with respect to y, the op's backward function builds B[g, xi](v),
+the gradient with respect to each operand. Where a value is used more than once its gradients add up, in the order in which the
+loop meets the users, so the result is deterministic. The new nodes remember the forward node they came from. Since they are
+ordinary nodes, gradients of gradients come free; forward mode (`jvp`) is reverse mode twice, because B is linear in v.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:
 def custom_vjp(f: Callable[..., Tensor], backward: Callable[..., Any]) -> Callable[..., Tensor]:
     """`f` with a derivative stated by the user.
 
-    `f(*inputs)` returns a tensor; `backward(v, *inputs)` returns the gradients of all inputs (a tensor where there is one input, else a
-    sequence; None for no gradient), built from tensors, so that it can be differentiated in turn.
+    `f(*inputs)` returns a tensor; `backward(v, *inputs)` returns the gradients of all inputs (a tensor where there is one
+    input, else a sequence; None for no gradient), built from tensors, so that it can be differentiated in turn.
     """
 
     def call(*inputs: Any) -> Tensor:
