@@ -56,7 +56,7 @@ class Executable:
 
     # --- calling ---
 
-    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         if self._function is not None:
             return self._call_traced(args, kwargs, out)
         native = self._native or self._compile()
@@ -111,7 +111,7 @@ class Executable:
         self._native = Native(self._declared.graph, self.options, self._threads, self._declared.earlier)
         return self._native
 
-    def build(self, *args: Any, **kwargs: Any) -> Executable:
+    def build(self, /, *args: Any, **kwargs: Any) -> Executable:
         """Compile now rather than at the first call. A traced function needs example arguments, whose values do not matter; it is
         their signature that `dump`, `memory` and the like speak of from then on."""
         if self._function is None:

@@ -357,7 +357,8 @@ def as_array(value: Any, dtype: Any = None, what: str = "constant") -> np.ndarra
     if array.dtype.kind not in "biuf":
         if weak and array.dtype.kind == "O" and _all_integers(array):
             raise InputError(f"{what}: an integer is out of range for int64")
-        raise DTypeError(f"{what}: expected numbers, got {array.dtype}")
+        got = array.dtype if hasattr(value, "dtype") or array.dtype.kind == "c" else f"{type(value).__name__} {value!r:.40}"
+        raise DTypeError(f"{what}: expected numbers, got {got}")
     if dtype is None:
         if array.dtype.kind == "f":
             target = np.dtype(np.float32) if weak or array.dtype.itemsize < 4 else np.dtype(f"f{min(array.dtype.itemsize, 8)}")

@@ -45,6 +45,8 @@ def find_inputs(roots: Sequence[Node], declared: Sequence[Tensor] | None) -> tup
             raise InputError(f"inputs: the outputs also depend on {', '.join(map(str, missing))}")
         reached = given
     names: dict[str, Node] = {}
+    if any(node.attrs["name"] == "out" for node in reached):
+        raise InputError("an input cannot be named 'out': in a call, out= takes the arrays to fill")
     for node in reached:
         other = names.setdefault(node.attrs["name"], node)
         if other is not node:

@@ -123,11 +123,13 @@ def _gradients(loss: Tensor, opt: Optimizer) -> list[tuple[State, Tensor]]:
     trained, idle = [], []
     for parameter in opt.parameters():
         (trained if parameter.node in reached else idle).append(parameter)
-    if idle:
+    if idle and trained:
         names = ", ".join(parameter.name for parameter in idle)
         warn(f"the loss does not depend on {names}; the step leaves {'it' if len(idle) == 1 else 'them'} alone")
+    if not trained and not idle:
+        raise InputError("none of the optimizer's parameters requires a gradient; requires_grad_() says that they do")
     if not trained:
-        raise InputError("the loss depends on none of the optimizer's parameters that require a gradient")
+        raise InputError("the loss depends on none of the optimizer's parameters")
     return list(zip(trained, grad(loss, trained), strict=True))
 
 
