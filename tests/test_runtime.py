@@ -277,3 +277,7 @@ def test_a_step_with_updates_excludes_readers_and_writers_of_its_states():
 
     in_threads(6, work)
     assert (first == 200).all() and (second == 200).all()
+
+
+def test_a_program_without_launches():
+    assert run_of(build(Program((), (), (), (), ()), []))([]) == []
