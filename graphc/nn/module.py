@@ -123,7 +123,7 @@ class Module:
 
     def _release(self, name: str, keep: Any = None) -> bool:
         """Forget what a name stands for, except in the registry `keep`, where it has its place in the order."""
-        registries = [self._parameters, self._buffers, self._modules]
+        registries: list[dict[str, Any]] = [self._parameters, self._buffers, self._modules]  # type: ignore[list-item]
         known = any(name in registry for registry in registries)
         for registry in (*registries, *([] if known else [self.__dict__])):
             if registry is not keep:
