@@ -15,6 +15,7 @@ import numpy as np
 from graphc.compiler import check_seed
 from graphc.errors import InputError
 from graphc.seeding import initial_seed
+from graphc.tensor import as_array
 
 if TYPE_CHECKING:
     from graphc.training import TrainStep
@@ -96,7 +97,8 @@ def run(
 def _checked(data: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], int]:
     if not isinstance(data, Mapping) or not data:
         raise InputError("run: data is a dict of arrays by input name")
-    arrays = {name: np.asarray(value) for name, value in data.items()}
+    # lists take the types that a call would give them
+    arrays = {k: value if isinstance(value, np.ndarray) else as_array(value, None, f"run: {k}") for k, value in data.items()}
     for name, array in arrays.items():
         if array.ndim == 0:
             raise InputError(f"run: {name} has no rows; data is cut along the first axis")
