@@ -5,7 +5,7 @@ from graphc.autodiff import custom_vjp, grad, jvp, vjp
 from graphc.errors import DTypeError, GraphcError, InputError, ParseError, ShapeError, VerifyError
 from graphc.functions import *  # noqa: F403
 from graphc.functions import __all__ as _functions
-from graphc import nn, optim  # noqa: I001 - after what it is built from
+from graphc import nn, optim, random  # noqa: I001 - after what it is built from
 from graphc.executable import Executable, compile
 from graphc.options import Options
 from graphc.parse import parse
@@ -20,5 +20,5 @@ __version__ = "0.1.0"
 __all__ = [
     *_functions, "DTypeError", "Executable", "GraphcError", "InputError", "Options", "ParseError", "ShapeError", "State", "Tensor", "TrainStep",
     "VerifyError", "bool_", "compile", "constant", "custom_vjp", "float32", "float64", "grad", "input", "int32", "int64", "jvp", "load",
-    "manual_seed", "nn", "optim", "parse", "save", "state", "train_step", "vjp",
+    "manual_seed", "nn", "optim", "parse", "random", "save", "state", "train_step", "vjp",
 ]  # fmt: skip

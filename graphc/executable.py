@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from graphc.graph import Graph
 from graphc.op import label_of
 from graphc.options import Options
 from graphc.program import Program
+from graphc.random import bind_randomness
+from graphc.seeding import initial_seed
 from graphc.structure import flatten
 from graphc.tensor import State, Tensor
 from graphc.tracing import Arguments, Declared, make_graph
@@ -47,12 +50,20 @@ class Executable:
         self._declared: Declared | None = None
         self._native: Native | None = None
         self._traced: dict[Any, tuple[Declared, Native]] = {}
+        self._randomness: tuple[State, State] | None = None  # seed and counter
         self._pending: dict[str, np.ndarray] = {}  # loaded values of states that no trace has met yet
         if callable(source) and not isinstance(source, Tensor):
             self._function = source
             self._arguments = Arguments(source)
         else:
-            self._declared = declare(source, inputs)
+            self._declared = self._drawing(declare(source, inputs))
+
+    def _drawing(self, declared: Declared) -> Declared:
+        """With this executable's own seed and counter behind random tensors."""
+        if self._randomness is None:
+            seed = initial_seed() if self.seed is None else self.seed
+            self._randomness = State(seed, "random.seed", "int64"), State(0, "random.counter", "int64")
+        return replace(declared, graph=bind_randomness(declared.graph, *self._randomness))
 
     # --- calling ---
 
@@ -87,7 +98,7 @@ class Executable:
     ) -> tuple[Declared, Native]:
         assert self._function is not None and self._arguments is not None
         result, inputs = self._arguments.call(self._function, arrays, args, kwargs, self._training)
-        declared = self._declare(result, inputs)
+        declared = self._drawing(self._declare(result, inputs))
         self._apply_pending(declared)
         native = Native(declared.graph, self.options, self._threads, declared.earlier)
         if self._native is None:  # not the latest: in training, that is the odd last batch

@@ -17,6 +17,7 @@ from graphc.errors import InputError
 from graphc.graph import Graph, Node, topological
 from graphc.nn.mode import tracing
 from graphc.op import label_of
+from graphc.random import fresh_streams
 from graphc.structure import Structure
 from graphc.tensor import State, Tensor, as_array, input
 
@@ -110,5 +111,5 @@ class Arguments:
         tensors = list(inputs.values())
         positional = tensors[: len(args)]
         keywords = dict(zip(list(inputs)[len(args) :], tensors[len(args) :], strict=True))
-        with tracing(training):
+        with tracing(training), fresh_streams():
             return function(*positional, **{name: keywords[name] for name in kwargs}), tensors

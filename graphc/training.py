@@ -12,6 +12,7 @@ from graphc.autodiff import grad
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.executable import Executable
 from graphc.graph import topological, warn
+from graphc.implied import implied_updates
 from graphc.op import rule
 from graphc.optim import Optimizer
 from graphc.structure import Structure, flatten
@@ -105,6 +106,7 @@ def train_step(
             updates = _accumulated(gradients, opt, transform, int(accumulate), accumulators, counter)
         else:
             updates = opt.updates(_transformed(gradients, transform))
+        updates = {**implied_updates([value, *leaves]), **updates}
         forward = make_graph([value, *leaves], {}, given, "loss")
         return Declared(make_graph([value, *leaves], updates, given, "train"), returned, {"input": forward})
 

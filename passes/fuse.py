@@ -26,6 +26,7 @@ from graphc.program import Buffer, FailedCheck, Launch, Load, Program, Slot, Spa
 
 MAX_RECOMPUTED = 6  # ops behind a value that is computed again rather than stored
 MAX_RECOMPUTED_COST = 8
+MAX_DRAWN = 24  # the same for values of counters and scalars alone, as random ones: at any cost, they need no memory
 
 
 def fuse(graph: Graph, options: Options) -> Program:
@@ -92,7 +93,7 @@ def _recomputable(node: Node, stored: set[Node]) -> set[Node] | None:
     while stack:
         one = stack.pop()
         cost += one.op.cost
-        if one.op.kind is not Kind.ELEMENTWISE or one.op.effect or cost > MAX_RECOMPUTED_COST or len(seen) > MAX_RECOMPUTED:
+        if one.op.kind is not Kind.ELEMENTWISE or one.op.effect or len(seen) > MAX_DRAWN:
             return None
         for x in one.inputs:
             for read in leaves(x, axes_of(x.type.shape)):
@@ -102,7 +103,9 @@ def _recomputable(node: Node, stored: set[Node]) -> set[Node] | None:
                 elif base not in seen:
                     seen.add(base)
                     stack.append(base)
-    return bases
+    cheap = cost <= MAX_RECOMPUTED_COST and len(seen) <= MAX_RECOMPUTED
+    drawn = node.type.size > 1 and not any(_traffic(base, node) for base in bases)
+    return bases if cheap or drawn else None
 
 
 # --- buffers and launches ---

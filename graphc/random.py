@@ -1,0 +1,121 @@
+"""Random tensors: `graphc.random.normal((32, 10))`. Every call of a compiled graph draws afresh.
+
+The bits are a function of (seed, stream, counter): the seed of the executable, the stream of this draw (its module path and its turn
+there), and how many calls of the executable have succeeded. So they do not depend on threads, nor on what else is drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import zlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+import graphc.functions as fn
+from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.graph import Graph, provenance
+from graphc.op import rule
+from graphc.ops.random import philox
+from graphc.tensor import State, Tensor
+from graphc.types import as_dtype, as_shape, float32, float64, int32, int64, is_float, normalize_axis
+
+# Stand-ins: an executable puts its own seed and counter in their places.
+SEED = State(0, name="random.seed", dtype=int64)
+COUNTER = State(0, name="random.counter", dtype=int64)
+
+_turns: ContextVar[dict[str, int]] = ContextVar("graphc_random_turns", default={})  # noqa: B039 - shared on purpose
+
+
+@contextlib.contextmanager
+def fresh_streams() -> Iterator[None]:
+    """Draws inside are numbered from the start, so that tracing a function twice gives the same streams."""
+    token = _turns.set({})
+    try:
+        yield
+    finally:
+        _turns.reset(token)
+
+
+def restart_streams() -> None:
+    """Number the draws of tensors declared from now on from the start; `manual_seed` does it."""
+    _turns.get().clear()
+
+
+def bits(shape: Any, dtype: Any = int32) -> Tensor:
+    """Uniformly random bits, int32 or int64."""
+    shape = as_shape(shape)
+    turns, scope = _turns.get(), provenance().scope
+    turn = turns[scope] = turns.get(scope, -1) + 1
+    stream = zlib.crc32(f"{scope}#{turn}".encode())
+    index = fn.reshape(fn.arange(math.prod(shape)), shape)
+    return philox(index, fn.broadcast_to(SEED, shape), fn.broadcast_to(COUNTER, shape), stream=stream, dtype=as_dtype(dtype))
+
+
+def uniform(shape: Any, low: Any = 0.0, high: Any = 1.0, dtype: Any = float32) -> Tensor:
+    """Uniform in [low, high): 24 random bits in float32, 53 in float64."""
+    dtype = _float("uniform", dtype)
+    digits, source = (24, int32) if dtype == float32 else (53, int64)
+    unit = fn.astype(bits(shape, source) & (2**digits - 1), dtype) * 2.0**-digits
+    if isinstance(low, (int, float)) and isinstance(high, (int, float)):
+        if (low, high) == (0, 1):
+            return unit
+        return unit * float(high - low) + float(low)
+    return low + unit * (high - low)
+
+
+def normal(shape: Any, mean: Any = 0.0, std: Any = 1.0, dtype: Any = float32) -> Tensor:
+    """Normal, by the Box-Muller transform of two uniform numbers, the first in (0, 1]."""
+    dtype = _float("normal", dtype)
+    first, second = uniform(shape, dtype=dtype), uniform(shape, dtype=dtype)
+    standard = fn.sqrt(-2.0 * fn.log(1 - first)) * fn.cos(2 * math.pi * second)
+    if isinstance(mean, (int, float)) and isinstance(std, (int, float)) and (mean, std) == (0, 1):
+        return standard
+    return standard * std + mean
+
+
+def bernoulli(p: Any, shape: Any = None) -> Tensor:
+    """True with probability `p`: a number, or a float tensor that broadcasts to `shape` (by default its own)."""
+    if isinstance(p, (int, float)):
+        if not 0 <= p <= 1:
+            raise InputError(f"bernoulli: p is a probability, not {p!r}")
+        return uniform(() if shape is None else shape) < float(p)
+    p = fn.as_tensor(p)
+    with rule("bernoulli", p):
+        if not is_float(p.dtype):
+            raise DTypeError(f"p is a probability, got {p.type}")
+    return uniform(p.shape if shape is None else shape, dtype=p.dtype) < p
+
+
+def categorical(logits: Any, axis: int = -1, shape: Any = None) -> Tensor:
+    """An int64 index for each row of unnormalised log-probabilities, by the Gumbel-max trick; `shape` puts more draws in front."""
+    logits = fn.as_tensor(logits)
+    with rule("categorical", logits):
+        if not is_float(logits.dtype):
+            raise DTypeError(f"logits are floats, got {logits.type}")
+        axis = normalize_axis(axis, logits.ndim)
+        if logits.shape[axis] == 0:
+            raise ShapeError(f"no category to choose in axis {axis} of {logits.type}")
+    lead = () if shape is None else as_shape(shape)
+    unit = uniform((*lead, *logits.shape), dtype=logits.dtype)
+    # 1 - u is in (0, 1]; -log of it in [0, inf), where 0 is the greatest possible score
+    return fn.argmax(logits - fn.log(-fn.log1p(-unit)), axis=axis - logits.ndim)
+
+
+def _float(name: str, dtype: Any) -> np.dtype:
+    found = as_dtype(dtype)
+    if found not in (float32, float64):
+        raise DTypeError(f"{name}: needs a float type, got {found.name}")
+    return found
+
+
+def bind_randomness(graph: Graph, seed: State, counter: State) -> Graph:
+    """The graph drawing its bits from an executable's own seed and counter, and advancing the counter; itself where it draws none."""
+    mine = {SEED.node: seed.node, COUNTER.node: counter.node}
+    if not any(node in mine for node in graph.nodes):
+        return graph
+    bound = graph.rewrite(lambda node: mine.get(node, node))
+    return Graph(bound.inputs, bound.outputs, (*bound.updates, (counter.node, (counter + 1).node)), bound.name)
