@@ -8,10 +8,12 @@ Carlo arithmetic: D. S. Parker, 1997): the spread bounds what rounding alone can
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from graphc.cost import label_sizes
 from graphc.graph import Graph, Node
 from graphc.interp import run_graph
 from graphc.op import Kind
@@ -115,8 +117,10 @@ def _disturbed(graph: Graph, given: Mapping[Node, np.ndarray], rng: np.random.Ge
     def shaken(array: np.ndarray) -> np.ndarray:
         if array.dtype.kind != "f":
             return array
-        step = DISTURBANCE * np.finfo(array.dtype).eps
-        return (array * (1 + step * (2.0 * rng.integers(0, 2, array.shape) - 1))).astype(array.dtype)
+        sign = 2.0 * rng.integers(0, 2, array.shape) - 1
+        moved = array * (1 + sign * (DISTURBANCE * np.finfo(array.dtype).eps))
+        # a sum of zeros, or one that cancels, has the sign that its order gives it
+        return np.where(array == 0, np.copysign(0, sign), moved).astype(array.dtype)
 
     with np.errstate(all="ignore"):
         for node in graph.nodes:
@@ -126,9 +130,20 @@ def _disturbed(graph: Graph, given: Mapping[Node, np.ndarray], rng: np.random.Ge
                 values[node] = node.attrs["state"].array
             else:
                 operands = [values[operand] for operand in node.inputs]
-                rounds = node.op.name in INEXACT
-                if rounds and node.op.kind is not Kind.ELEMENTWISE:  # what cancels in a sum moves by more than its last place
+                rounds = node.op.name in INEXACT and node.type.dtype.kind == "f"
+                sums = rounds and node.op.kind is not Kind.ELEMENTWISE
+                if sums:  # what cancels in a sum moves by more than its last place
                     operands = [shaken(operand) for operand in operands]
                 value = np.asarray(node.op.ref(node.attrs, *operands), node.type.dtype)
+                if sums:  # and equal terms are all rounded in one direction
+                    size = np.asarray(node.op.ref(node.attrs, *map(np.abs, operands)))
+                    bias = np.finfo(value.dtype).eps * _terms(node) / 16 * size * (2 * rng.integers(0, 2) - 1)
+                    value = value + np.where(np.isfinite(bias), bias, 0).astype(value.dtype)
                 values[node] = shaken(value) if rounds else value
     return values
+
+
+def _terms(node: Node) -> int:
+    """How many terms are added up for one element."""
+    sizes = label_sizes(node) if node.op.kind is Kind.CONTRACT else dict(enumerate(node.inputs[0].type.shape))
+    return math.prod(sizes.values()) // max(node.type.size, 1)

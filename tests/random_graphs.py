@@ -170,7 +170,7 @@ class Growth:
 
     def beside(self, x: Tensor, kinds: str = "fib") -> Tensor:
         """A tensor that broadcasts with x: of the pool, or a reduction of x, or a new leaf."""
-        found = [t for t in self.pool if t.dtype.kind in kinds and _broadcasts(t.shape, x.shape)]
+        found = [t for t in self.pool if t.dtype.kind in kinds and broadcasts(t.shape, x.shape)]
         how = self.choices.below(4)
         if how <= 1 and found:
             return found[-1 - self.choices.below(len(found))]
@@ -190,7 +190,7 @@ class Growth:
         return tuple(chosen or allowed[-1:])
 
 
-def _broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+def broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     if any(m != n and 1 not in (m, n) for m, n in zip(reversed(a), reversed(b), strict=False)):
         return False
     return math.prod(np.broadcast_shapes(a, b)) <= LIMIT

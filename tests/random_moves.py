@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from random_graphs import FLOATS, INTEGERS, LIMIT, Case, Growth
+from random_graphs import FLOATS, INTEGERS, LIMIT, Case, Growth, broadcasts
 
 import graphc
 import graphc.nn.functional as F
@@ -81,9 +81,10 @@ def logic(g: Growth) -> Tensor:
     return fn.logical_not(x) if f is None else f(x, g.beside(x, "b"))
 
 
-def where(g: Growth) -> Tensor:
+def where(g: Growth) -> Tensor | None:
     x = g.any("fi")
-    return fn.where(g.beside(x, "b"), x, g.beside(x, x.dtype.kind))
+    condition, y = g.beside(x, "b"), g.beside(x, x.dtype.kind)
+    return fn.where(condition, x, y) if broadcasts(condition.shape, y.shape) else None
 
 
 def cast(g: Growth) -> Tensor:
@@ -319,6 +320,15 @@ def counter(g: Growth) -> Tensor:
     return OPS["iota"](size=g.choices.pick((5, 1, 17, 0, 33)), dtype=np.dtype(g.choices.pick((*INTEGERS, *FLOATS))))
 
 
+def bits(g: Growth) -> Tensor | None:
+    """Random bits at positions, of a seed and a step in the pool."""
+    if "philox" not in OPS:
+        return None
+    index = g.any("i").astype("int64")
+    seed, step = (fn.broadcast_to(g.leaf((), "int64"), index.shape) for _ in range(2))
+    return OPS["philox"](index, seed, step, stream=g.choices.below(9), dtype=np.dtype(g.choices.pick(INTEGERS)))
+
+
 def fresh(g: Growth) -> Tensor:
     return g.leaf(g.shape(), g.choices.pick((*FLOATS, *INTEGERS, "bool")))
 
@@ -327,7 +337,7 @@ MOVES: tuple[tuple[Move, int], ...] = (
     (unary, 5), (binary, 10), (reduction, 5), (dense, 3), (contraction, 4), (normalization, 3), (where, 2), (compare, 1), (cast, 2),
     (guarded, 2), (powers, 1), (reshape, 3), (transpose, 3), (broadcast, 2), (cut, 3), (flip, 1), (pad, 2), (concat, 2), (shift, 2),
     (take, 3), (scatter, 2), (integer_unary, 1), (integer_binary, 2), (float_division, 1), (logic, 1), (marker, 1), (truth, 1),
-    (position, 1), (empty_reduction, 1), (counter, 1), (fresh, 1),
+    (position, 1), (empty_reduction, 1), (counter, 1), (bits, 1), (fresh, 1),
 )  # fmt: skip
 
 
