@@ -43,7 +43,7 @@ class Blocking:
     m_blocks: int
     n_blocks: int
     k_blocks: int
-    units: int
+    units: int  # of a batch element
     grain: int
 
     @property
@@ -84,8 +84,8 @@ def block(flat: Flat, target: Target) -> Blocking:
     m_blocks = max(least_m_blocks, min(-(-flat.m // rows), wanted // (flat.batch * n_blocks)))
     m_block = _even(flat.m, -(-flat.m // m_blocks), rows)
     m_blocks = -(-flat.m // m_block)
-    units = flat.batch * m_blocks * n_blocks
-    grain = max(1, -(-_GRAIN_FLOPS // max(1, flat.flops // max(units, 1))))
+    units = m_blocks * n_blocks
+    grain = max(1, -(-_GRAIN_FLOPS // max(1, 2 * flat.m * flat.n * flat.k // units)))
     return Blocking(
         lanes, vectors, last_vectors, panels, rows, flat.m % rows or rows, dots, dots or tail > 0,
         m_block, n_block, k_block, m_blocks, n_blocks, -(-k // k_block), units, grain,

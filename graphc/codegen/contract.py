@@ -1,9 +1,9 @@
-"""Contractions as loops over register tiles.
+"""Contractions: a table for the loops of `driver`, and what is peculiar to one contraction.
 
-    for unit in begin..end:                                  (batch, m block, n block)
-      for k block:                                           ascending
-        for panel of the n block:                            B: `width` columns, packed or as it lies
-          for tile of the m block:                           @tile_f32_14x2, then the epilogue where k is finished
+    contract_0_plan = {m, k, blocks, strides, @tile_f32_8x2, @contract_0_store, ...}
+
+    void @contract_0(args, begin, end, scratch):          for every batch element of the units
+        @contract_run(@contract_0_plan, ..., a, b, c, ...)
 
 A is broadcast element by element, so it is read as it lies unless that would thrash a cache. B must be contiguous along n: it is read as
 it lies, or its panels are packed, by a phase of its own into shared scratch when several units need them, else by the unit. Few
@@ -13,180 +13,249 @@ scratch: nothing but finished sums ever reaches the epilogue or a destination.
 
 from __future__ import annotations
 
-import contextlib
+import enum
 
 from graphc.codegen import integers as i64
+from graphc.codegen.address import Addresses
 from graphc.codegen.blocking import block
 from graphc.codegen.builder import Function, Module
 from graphc.codegen.contract_plan import Job, plan_job
 from graphc.codegen.dotkernel import dot_function, dot_shape
+from graphc.codegen.driver import Kind, Pack, Run, add_table, pack_function, run_function
 from graphc.codegen.epilogue import emit_epilogue
-from graphc.codegen.evaluate import emit_evaluation
-from graphc.codegen.flat import BATCH, M, N, flatten
+from graphc.codegen.evaluate import evaluation, turned_evaluation
+from graphc.codegen.flat import BATCH, M, N, Operand, flatten
 from graphc.codegen.kernel import KernelCode, Phase
-from graphc.codegen.microkernel import tile_function
-from graphc.codegen.operands import Depth, Panel, argument, depth_at, left, left_strides, pack_left, pack_right, panel_at, right, scalar
+from graphc.codegen.microkernel import tile_function, zero_tile_function
+from graphc.codegen.packing import copy_function, turn_function
+from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.target import Target
+from graphc.index import Index
 from graphc.program import Contraction
 
 _PACK_GRAIN_BYTES = 1 << 17  # packed by one task at least
 
 KERNEL_PARAMS = (("ptr", "args"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch"))
 
+Fields = dict[enum.IntEnum, int | str]
+
 
 def emit_contraction(module: Module, target: Target, kernel: Contraction, name: str) -> KernelCode:
     flat = flatten(kernel)
     if not flat.batch * flat.m * flat.n:
         return KernelCode(())
-    job = plan_job(module, target, flat, block(flat, target), name)
+    job = plan_job(target, flat, block(flat, target))
+    packs = _pack_functions(module, job, name)
     phases = []
-    if job.a_source == "evaluated":
-        emit_evaluation(module, target, flat, flat.lhs, True, f"{name}_lhs")
-    if job.b_source in ("rows", "turned"):
-        emit_evaluation(module, target, flat, flat.rhs, job.b_source == "turned", f"{name}_rhs")
-    if job.shared_bytes:
-        _emit_pack_phase(job)
-        units = flat.batch * (job.packed_panels + job.packed_tiles)
-        phases.append(Phase(f"{name}_pack", units, max(1, _PACK_GRAIN_BYTES * units // job.shared_bytes)))
+    shared = flat.batch * (job.packed_b + job.packed_a)
+    if shared:
+        units = _emit_pack_phase(module, job, packs, name)
+        phases.append(Phase(f"{name}_pack", units, max(1, _PACK_GRAIN_BYTES * units // shared)))
     if job.has_epilogue:
         emit_epilogue(module, target, flat, f"{name}_store")
-    _emit_compute(job)
-    phases.append(Phase(name, job.blocks.units, job.blocks.grain))
-    return KernelCode(tuple(phases), job.layout.total, job.shared_bytes)
+    _emit_run_phase(module, job, packs, name)
+    phases.append(Phase(name, flat.batch * job.blocks.units, job.blocks.grain))
+    return KernelCode(tuple(phases), job.layout.total, shared)
 
 
-def _emit_pack_phase(job: Job) -> None:
-    """Unit = one panel of B, or after these one tile of A, of one batch element over the whole depth."""
-    fn = job.module.function(f"{job.name}_pack", KERNEL_PARAMS, "void", "nounwind")
+def _pack_functions(module: Module, job: Job, name: str) -> tuple[str, str]:
+    """The functions that pack or evaluate A and B, or null."""
+    target, flat = job.target, job.flat
+    a = b = "null"
+    if job.a_source == "evaluated":
+        a = "@" + evaluation(module, target, flat, flat.lhs, True, f"{name}_lhs")
+    elif job.a_source == "packed":
+        a = "@" + (copy_function if flat.lhs.contiguous_rows else turn_function)(module, target, flat.dtype)
+    if job.b_source == "rows":
+        b = "@" + evaluation(module, target, flat, flat.rhs, False, f"{name}_rhs")
+    elif job.b_source == "turned":
+        b = "@" + turned_evaluation(module, target, flat, job.layout.rows, job.row_pitch, f"{name}_rhs")
+    elif job.b_source == "packed" or job.packs_last:
+        b = "@" + (copy_function if flat.rhs.contiguous_rows else turn_function)(module, target, flat.dtype)
+    return a, b
+
+
+# --- the pack phase ----------------------------------------------------------------------------------------------------------------
+
+
+def _emit_pack_phase(module: Module, job: Job, packs: tuple[str, str], name: str) -> int:
+    """Units are groups of panels of B, then groups of tiles of A, for each batch element in turn. Returns their number."""
     flat, blocks = job.flat, job.blocks
-    lhs, rhs, shared = argument(fn, flat.lhs.load.slot), argument(fn, flat.rhs.load.slot), argument(fn, len(flat.slots))
-    panels = flat.batch * job.packed_panels
-    if panels:
-        with fn.loop("%begin", i64.minimum(fn, "%end", panels)) as unit:
-            batch = i64.floordiv(fn, unit.index, job.packed_panels)
-            panel = panel_at(fn, job, i64.mod(fn, unit.index, job.packed_panels))
-            into = i64.step(fn, shared, i64.mul(fn, unit.index, job.shared_panel))
-            with _counted(fn, blocks.k_blocks) as k_block:
-                at = depth_at(fn, job, batch, k_block)
-                pack_right(fn, job, rhs, i64.step(fn, into, i64.mul(fn, at.k0, panel.width)), panel, at)
-    if job.packed_tiles:
-        first = fn.op(f"select i1 {fn.op(f'icmp sgt i64 %begin, {panels}')}, i64 %begin, i64 {panels}")
-        with fn.loop(first, "%end") as unit:
-            number = i64.sub(fn, unit.index, panels)
-            batch = i64.floordiv(fn, number, job.packed_tiles)
-            pack_left(fn, job, lhs, shared, batch, i64.mod(fn, number, job.packed_tiles))
+    fn = module.function(f"{name}_pack", KERNEL_PARAMS, "void", "nounwind")
+    shared = _argument(fn, len(flat.slots))
+    run = pack_function(module)
+    parts = []  # (table, groups, operand, where it starts in shared scratch, bytes of a batch element)
+    if job.packed_b:
+        panels, last = blocks.panels - blocks.last_dots, blocks.last_dots
+        columns = (blocks.width, blocks.width if last else blocks.last_columns(flat.n))
+        widths = (blocks.width * job.size, (blocks.width if last else blocks.last_width) * job.size)
+        groups = _pack_table(module, job, flat.rhs, packs[1], panels, columns, widths, job.shared_panel, f"{name}_pack_b")
+        parts.append((f"{name}_pack_b", groups, flat.rhs, 0, job.packed_b))
+    if job.packed_a:
+        tiles, width = -(-flat.m // blocks.rows), blocks.rows * job.size
+        groups = _pack_table(
+            module, job, flat.lhs, packs[0], tiles, (blocks.rows, blocks.last_rows), (width, width), job.shared_tile, f"{name}_pack_a"
+        )
+        parts.append((f"{name}_pack_a", groups, flat.lhs, flat.batch * job.packed_b, job.packed_a))
+    before = 0
+    for table, groups, operand, start, nbytes in parts:
+        units = groups * flat.batch
+        first, after = _clamped(fn, "%begin", before, units), _clamped(fn, "%end", before, units)
+        with fn.loop(first, after) as unit:
+            batch = i64.floordiv(fn, unit.index, groups)
+            into = i64.step(fn, shared, i64.add(fn, i64.mul(fn, batch, nbytes), start))
+            source = _base(fn, job, operand, batch)
+            group = i64.mod(fn, unit.index, groups)
+            fn.do(f"call void @{run}(ptr @{table}, ptr %args, i64 {batch}, ptr {source}, ptr {into}, i64 {group}, ptr %scratch)")
+        before += units
     fn.ret()
+    return before
 
 
-def _emit_compute(job: Job) -> None:
-    fn = job.module.function(job.name, KERNEL_PARAMS, "void", "nounwind")
-    flat, blocks = job.flat, job.blocks
-    lhs, rhs, shared = argument(fn, flat.lhs.load.slot), argument(fn, flat.rhs.load.slot), argument(fn, len(flat.slots))
-    if not flat.k:
-        fn.module.declare("@llvm.memset.p0.i64", "void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
-        fn.do(f"call void @llvm.memset.p0.i64(ptr %scratch, i8 0, i64 {job.layout.tile}, i1 false)")
-    with fn.loop("%begin", "%end") as unit:
-        n_block = i64.mod(fn, unit.index, blocks.n_blocks)
-        rest = i64.floordiv(fn, unit.index, blocks.n_blocks)
-        m0 = i64.mul(fn, i64.mod(fn, rest, blocks.m_blocks), blocks.m_block)
-        m1 = i64.minimum(fn, i64.add(fn, m0, blocks.m_block), flat.m)
-        batch = i64.floordiv(fn, rest, blocks.m_blocks)
-        first = i64.mul(fn, n_block, blocks.n_block)
-        after = i64.minimum(fn, i64.add(fn, first, blocks.n_block), blocks.panels)
-        with _counted(fn, blocks.k_blocks) as k_block:
-            at = depth_at(fn, job, batch, k_block)
-            a = left(fn, job, lhs, shared, m0, m1, at)
-            with fn.loop(first, after) as number:
-                panel = panel_at(fn, job, number.index)
-                b, pitch = right(fn, job, rhs, shared, panel, at)
-                _emit_tiles(fn, job, a, b, pitch, m0, m1, panel, i64.sub(fn, number.index, first), at, k_block)
-    fn.ret()
+def _pack_table(
+    module: Module, job: Job, operand: Operand, function: str, panels: int, columns: tuple[int, int], widths: tuple[int, int], into: int, name: str
+) -> int:
+    """Adds the table of one operand's packing; returns how many groups of panels there are."""
+    row, step = _strides(job, operand)
+    group, chunk = job.pack_groups(operand, panels, widths[0])
+    fields: Fields = {
+        Pack.PANELS: panels, Pack.GROUP: group, Pack.CHUNK: chunk, Pack.K: job.flat.k,
+        Pack.PANEL_COLUMNS: columns[0], Pack.COLUMNS: columns[1], Pack.WIDTH: widths[0], Pack.LAST_WIDTH: widths[1],
+        Pack.PANEL: columns[0] * row, Pack.STEP: step, Pack.STRIDE: step if operand.contiguous_rows else row,
+        Pack.INTO: into, Pack.FUNCTION: function,
+    }  # fmt: skip
+    add_table(module, name, fields)
+    return -(-panels // group)
 
 
-def _emit_tiles(
-    fn: Function, job: Job, a: str, b: str, pitch: str, m0: str, m1: str, panel: Panel, nth_panel: str, at: Depth, k_block: str
-) -> None:
-    """Every tile of the unit's rows against one panel."""
-    flat, blocks = job.flat, job.blocks
-    tall, short = _kernels(fn, job, panel)
-    finished = "true" if blocks.k_blocks == 1 else i64.equal(fn, k_block, blocks.k_blocks - 1)
+# --- the run phase -----------------------------------------------------------------------------------------------------------------
+
+
+def _emit_run_phase(module: Module, job: Job, packs: tuple[str, str], name: str) -> None:
+    flat, units = job.flat, job.blocks.units
+    plan = f"{name}_plan"
+    add_table(module, plan, _run_fields(job, packs[0], name), *_kind_fields(module, job, packs[1]))
+    run = run_function(module)
+    fn = module.function(name, KERNEL_PARAMS, "void", "nounwind")
     store = flat.plain_store if job.direct else None
-    in_place = "false"
-    if store:
-        destination = argument(fn, store.slot)
-        in_place = _both(fn, finished, fn.op(f"xor i1 {panel.last}, true") if blocks.last_dots else "true")
-    through_epilogue = _both(fn, finished, "true" if not store else panel.last if blocks.last_dots else "false")
-    a_tile, a_row, a_step = left_strides(job)
-    with fn.loop(m0, m1, blocks.rows) as tile:
-        remaining = i64.sub(fn, flat.m, tile.index)
-        rows = i64.minimum(fn, remaining, blocks.rows)
-        function = _select_pointer(fn, fn.op(f"icmp slt i64 {remaining}, {blocks.rows}"), short, tall)
-        nth = i64.floordiv(fn, i64.sub(fn, tile.index, m0), blocks.rows)
-        a_at = i64.step(fn, a, i64.mul(fn, nth, a_tile))
-        buffer, start = "%scratch", "null"
-        if blocks.k_blocks > 1:
-            place = i64.mul(fn, i64.add(fn, i64.mul(fn, nth_panel, blocks.tiles), nth), job.layout.tile)
-            buffer = i64.step(fn, "%scratch", place)
-            start = _select_pointer(fn, i64.equal(fn, k_block, 0), "null", buffer)
-        c, stride = buffer, panel.width
+    shared = _argument(fn, len(flat.slots)) if job.packed_a or job.packed_b else ""
+    # Units of one batch element follow one another.
+    last = i64.add(fn, i64.floordiv(fn, i64.add(fn, "%end", units - 1), units), 0) if flat.batch > 1 else "1"
+    with fn.loop(i64.floordiv(fn, "%begin", units) if flat.batch > 1 else "0", last) as batch:
+        at = batch.index if flat.batch > 1 else "0"
+        a = _base(fn, job, flat.lhs, at)
+        if job.packed_a:
+            a = i64.step(fn, shared, i64.add(fn, i64.mul(fn, at, job.packed_a), flat.batch * job.packed_b))
+        b = _base(fn, job, flat.rhs, at)
+        packed = i64.step(fn, shared, i64.mul(fn, at, job.packed_b)) if job.packed_b else "null"
+        c = "null"
         if store:
-            row_stride = store.offset.stride(M)
-            assert row_stride is not None
-            offset = scalar(fn, job, store.offset, {BATCH: at.batch, M: tile.index, N: panel.n0})
-            c = _select_pointer(fn, in_place, i64.step(fn, destination, i64.mul(fn, offset, job.size)), buffer)
-            stride = i64.select(fn, in_place, row_stride * job.size, panel.width)
-        if flat.k:
-            fn.do(
-                f"call void {function}(ptr {a_at}, i64 {a_row}, i64 {a_step}, ptr {b}, i64 {pitch}, i64 {at.depth}, ptr {start}, ptr {c}, "
-                f"i64 {stride}, i64 {panel.columns}, i64 {rows})"
-            )
-        if through_epilogue != "false":
-            with fn.when(through_epilogue) if through_epilogue != "true" else contextlib.nullcontext():
-                fn.do(
-                    f"call void @{job.name}_store(ptr %args, ptr {buffer}, i64 {panel.width}, i64 {at.batch}, i64 {tile.index}, i64 {rows}, "
-                    f"i64 {panel.strip}, i64 {panel.strip_after})"
-                )
+            offset = _scalar(fn, job, store.offset.substitute({M: Index(), N: Index()}), at)
+            c = i64.step(fn, _argument(fn, store.slot), i64.mul(fn, offset, job.size))
+        before = i64.mul(fn, at, units)
+        begin, end = (_clamped(fn, one, before, units) for one in ("%begin", "%end"))
+        fn.do(
+            f"call void @{run}(ptr @{plan}, ptr %args, i64 {at}, ptr {a}, ptr {b}, ptr {packed}, ptr {c}, i64 {begin}, i64 {end}, ptr %scratch)"
+        )
+    fn.ret()
 
 
-def _kernels(fn: Function, job: Job, panel: Panel) -> tuple[str, str]:
-    """The functions for tiles of full height and for the last rows, of this panel."""
-    flat, blocks = job.flat, job.blocks
-
-    def tile(rows: int, vectors: int, masked: bool) -> str:
-        return "@" + tile_function(job.module, job.target, flat.dtype, rows, vectors, masked)
-
-    def dot(columns: int) -> str:
-        return "@" + dot_function(job.module, job.target, flat.dtype, *dot_shape(job.target, blocks.lanes, blocks.rows, columns))
-
-    if blocks.dots:
-        function = dot(min(flat.n, blocks.width))
-        return function, function
-    masked = job.direct and job.partial and not blocks.last_dots
-    heights = (blocks.rows, blocks.last_rows)
-    most = [tile(rows, blocks.vectors, masked and (job.cheap_masks or blocks.panels == 1)) for rows in heights]
-    last = [dot(blocks.last_columns(flat.n)) if blocks.last_dots else tile(rows, blocks.last_vectors, masked) for rows in heights]
-    if blocks.panels == 1:
-        most = last
-    tall, short = (_select_pointer(fn, panel.last, x, y) for x, y in zip(last, most, strict=True))
-    return tall, short
-
-
-def _both(fn: Function, x: str, y: str) -> str:
-    """The conjunction of two conditions, of which some may be known."""
-    if "false" in (x, y):
-        return "false"
-    return y if x == "true" else x if y == "true" else fn.op(f"and i1 {x}, {y}")
-
-
-def _select_pointer(fn: Function, condition: str, x: str, y: str) -> str:
-    return x if x == y else fn.op(f"select i1 {condition}, ptr {x}, ptr {y}")
-
-
-@contextlib.contextmanager
-def _counted(fn: Function, stop: int):
-    """A loop from 0, or its only iteration."""
-    if stop == 1:
-        yield "0"
+def _run_fields(job: Job, evaluate: str, name: str) -> Fields:
+    flat, blocks, layout = job.flat, job.blocks, job.layout
+    tile, row, step = job.size * blocks.rows, 0, 0
+    if job.a_source == "packed":
+        tile, row, step = job.shared_tile, job.size, blocks.rows * job.size
+    elif job.a_source == "evaluated":
+        tile, row, step = blocks.rows * job.row_pitch, job.row_pitch, job.size
     else:
-        with fn.loop("0", str(stop)) as loop:
-            yield loop.index
+        row, step = _strides(job, flat.lhs)
+        tile = blocks.rows * row
+    store = flat.plain_store if job.direct else None
+    c_row = (store.offset.stride(M) or 0) * job.size if store else 0
+    waits = blocks.k_blocks > 1
+    return {
+        Run.M: flat.m, Run.K: max(flat.k, 1), Run.N_BLOCKS: blocks.n_blocks, Run.M_BLOCK: blocks.m_block, Run.N_BLOCK: blocks.n_block,
+        Run.K_BLOCK: blocks.k_block, Run.PANELS: blocks.panels, Run.ROWS: blocks.rows,
+        Run.A_TILE: tile, Run.A_ROW: row, Run.A_STEP: step,
+        Run.EVALUATE_A: evaluate if job.a_source == "evaluated" and flat.k else "null", Run.A_SCRATCH: layout.a,
+        Run.C_TILE: blocks.rows * c_row, Run.C_ROW: c_row, Run.C_PANEL: blocks.width * job.size,
+        Run.TILE: layout.tile if waits else 0, Run.PANEL_TILES: layout.tile * blocks.tiles if waits else 0,
+        Run.PANEL_SCRATCH: layout.panel, Run.PANEL_COLUMNS: blocks.width, Run.PANEL_STRIPS: blocks.vectors,
+        Run.EPILOGUE: f"@{name}_store" if job.has_epilogue else "null",
+    }  # fmt: skip
+
+
+def _kind_fields(module: Module, job: Job, pack: str) -> tuple[Fields, Fields]:
+    """The panels but the last, and the last."""
+    flat, blocks, size = job.flat, job.blocks, job.size
+    row, step = _strides(job, flat.rhs)
+
+    def kind(last: bool) -> Fields:
+        vectors = blocks.last_vectors if last else blocks.vectors
+        width, columns = vectors * blocks.lanes * size, blocks.last_columns(flat.n) if last else blocks.width
+        dots = blocks.last_dots if last else blocks.dots
+        packs = flat.k > 0 and not dots and (job.b_source != "lies" or (last and job.packs_last))
+        packed = packs and job.b_shared
+        return {
+            Kind.COLUMNS: columns, Kind.STRIPS: vectors, Kind.WIDTH: width, Kind.PACKED: int(packed),
+            Kind.B_PANEL: job.shared_panel if packed else blocks.width * row, Kind.B_STEP: width if packed else step,
+            Kind.PITCH: width if packs else row if dots else step,
+            Kind.PACK: pack if packs and not packed else "null", Kind.PACK_STRIDE: step if flat.rhs.contiguous_rows else row,
+            Kind.DIRECT: int(job.direct and not dots), **_tiles(module, job, last, dots, vectors, columns),
+        }  # fmt: skip
+
+    return kind(False), kind(True)
+
+
+def _tiles(module: Module, job: Job, last: bool, dots: bool, vectors: int, columns: int) -> Fields:
+    """The functions for tiles of full height, and for the last rows."""
+    flat, blocks, target = job.flat, job.blocks, job.target
+    if not last and blocks.panels == 1:  # there is no such panel
+        return {Kind.TALL: "null", Kind.SHORT: "null"}
+    if not flat.k:
+        function = zero_tile_function(module)
+        return {Kind.TALL: f"@{function}", Kind.SHORT: f"@{function}"}
+    if dots:
+        function = dot_function(module, target, flat.dtype, *dot_shape(target, blocks.lanes, blocks.rows, columns))
+        return {Kind.TALL: f"@{function}", Kind.SHORT: f"@{function}"}
+    # Where masks cost nothing, full panels use the tile that the partial one needs.
+    masked = job.direct and job.partial and not blocks.last_dots and (last or job.cheap_masks)
+    tall, short = (tile_function(module, target, flat.dtype, rows, vectors, masked) for rows in (blocks.rows, blocks.last_rows))
+    return {Kind.TALL: f"@{tall}", Kind.SHORT: f"@{short}"}
+
+
+# --- addresses ---------------------------------------------------------------------------------------------------------------------
+
+
+def _base(fn: Function, job: Job, operand: Operand, batch: str) -> str:
+    """The address of an operand's first row and step; null where its map is evaluated."""
+    if not operand.strided:
+        return "null"
+    return i64.step(fn, _argument(fn, operand.load.slot), i64.mul(fn, _scalar(fn, job, operand.base, batch), job.size))
+
+
+def _scalar(fn: Function, job: Job, index: Index, batch: str) -> str:
+    """The value of an index expression over the batch."""
+    addresses = Addresses(LaneBuilder(fn, job.target), (1,), None, 1)
+    addresses.axis[BATCH] = batch
+    addresses.track([(None, index)])
+    addresses.enter(1, [(None, index)])
+    return addresses.scalar(index)
+
+
+def _strides(job: Job, operand: Operand) -> tuple[int, int]:
+    """Bytes from row to row and from step to step, of a strided operand."""
+    if not operand.strided:
+        return 0, 0
+    assert operand.row_stride is not None and operand.k_stride is not None
+    return operand.row_stride * job.size, operand.k_stride * job.size
+
+
+def _argument(fn: Function, position: int) -> str:
+    return fn.op(f"load ptr, ptr {i64.step(fn, '%args', 8 * position)}")
+
+
+def _clamped(fn: Function, unit: str, before: str | int, units: int) -> str:
+    """A unit's number less those before, no less than 0 and no more than `units`."""
+    number = i64.minimum(fn, i64.sub(fn, unit, before), units)
+    return fn.op(f"select i1 {fn.op(f'icmp sgt i64 {number}, 0')}, i64 {number}, i64 0")

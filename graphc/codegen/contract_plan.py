@@ -15,7 +15,6 @@ import dataclasses
 from dataclasses import dataclass
 
 from graphc.codegen.blocking import Blocking
-from graphc.codegen.builder import Module
 from graphc.codegen.evaluate import better_along_k
 from graphc.codegen.flat import Flat, Operand
 from graphc.codegen.packing import panel_bytes
@@ -25,6 +24,7 @@ _LINE = 64
 _WAYS = 16  # of a second-level cache
 _PAGES = 64  # of a first-level TLB
 _PAGE = 4096
+_PACK_TOGETHER = 1024  # bytes of a step
 _REUSES_TO_PACK = 8  # tiles that must use what is packed only because it lies badly
 
 
@@ -41,11 +41,9 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    module: Module
     target: Target
     flat: Flat
     blocks: Blocking
-    name: str
     a_source: str
     b_source: str
     b_shared: bool  # packed by the pack phase, not by each unit
@@ -61,9 +59,14 @@ class Job:
         return self.blocks.last_columns(self.flat.n) != self.blocks.last_width
 
     @property
+    def packs_last(self) -> bool:
+        """Whether the last panel is packed only because whole registers would reach past its end."""
+        return self.b_source == "lies" and self.partial and not self.blocks.last_dots
+
+    @property
     def direct(self) -> bool:
-        """Whether register tiles store sums where they belong; else they go through worker scratch and the epilogue."""
-        return self.flat.plain_store is not None and self.flat.k > 0 and not self.blocks.dots
+        """Whether register tiles store sums where they belong; else, and from dot products, they go through scratch and the epilogue."""
+        return self.flat.plain_store is not None and self.flat.k > 0
 
     @property
     def has_epilogue(self) -> bool:
@@ -75,16 +78,6 @@ class Job:
         return self.target.vector_bytes >= 32
 
     @property
-    def packed_panels(self) -> int:
-        """Panels of B for each batch element that the pack phase makes."""
-        return self.blocks.panels - self.blocks.last_dots if self.b_shared else 0
-
-    @property
-    def packed_tiles(self) -> int:
-        """Tiles of A for each batch element that the pack phase makes."""
-        return -(-self.flat.m // self.blocks.rows) if self.a_source == "packed" else 0
-
-    @property
     def shared_panel(self) -> int:
         return panel_bytes(self.target, self.flat.dtype, self.blocks.width, self.flat.k)
 
@@ -93,12 +86,13 @@ class Job:
         return panel_bytes(self.target, self.flat.dtype, self.blocks.rows, self.flat.k)
 
     @property
-    def shared_tiles_at(self) -> int:
-        return self.flat.batch * self.packed_panels * self.shared_panel
+    def packed_b(self) -> int:
+        """Bytes of B, for each batch element, that the pack phase makes."""
+        return (self.blocks.panels - self.blocks.last_dots) * self.shared_panel if self.b_shared else 0
 
     @property
-    def shared_bytes(self) -> int:
-        return self.shared_tiles_at + self.flat.batch * self.packed_tiles * self.shared_tile
+    def packed_a(self) -> int:
+        return -(-self.flat.m // self.blocks.rows) * self.shared_tile if self.a_source == "packed" else 0
 
     @property
     def row_pitch(self) -> int:
@@ -106,17 +100,24 @@ class Job:
         lines = -(-self.blocks.k_block * self.size // _LINE) + 1
         return (lines | 1) * _LINE
 
+    def pack_groups(self, operand: Operand, panels: int, width: int) -> tuple[int, int]:
+        """(panels packed together, the steps of k done of each at a turn). Where steps lie far apart, as many panels as fill a few
+        cache lines, for as many steps as there are pages at hand."""
+        if not operand.contiguous_rows or operand.contiguous_k:
+            return 1, self.blocks.k_block
+        return min(panels, max(1, _PACK_TOGETHER // width)), min(self.blocks.k_block, _PAGES)
 
-def plan_job(module: Module, target: Target, flat: Flat, blocks: Blocking, name: str) -> Job:
+
+def plan_job(target: Target, flat: Flat, blocks: Blocking) -> Job:
     a_source = "evaluated"
     if flat.lhs.strided:
         a_source = "packed" if _a_lies_badly(flat, blocks, target) else "lies"
     b_source = "turned" if better_along_k(target, flat, flat.rhs) else "rows"
-    if blocks.dots or flat.rhs.contiguous_rows and not _b_lies_badly(flat, blocks, target):
+    if blocks.dots or (flat.rhs.contiguous_rows and not _b_lies_badly(flat, blocks, target)):
         b_source = "lies"
     elif flat.rhs.contiguous_rows or flat.rhs.contiguous_k:
         b_source = "packed"
-    job = Job(module, target, flat, blocks, name, a_source, b_source, b_source != "lies" and blocks.m_blocks > 1)
+    job = Job(target, flat, blocks, a_source, b_source, b_source != "lies" and blocks.m_blocks > 1 and flat.k > 0)
     return dataclasses.replace(job, layout=_layout(job))
 
 
@@ -127,7 +128,7 @@ def _layout(job: Job) -> Layout:
     height = -(-blocks.rows // 8) * 8 if blocks.last_dots else blocks.rows
     tile = -(-(height * width + blocks.lanes) * job.size // _LINE) * _LINE
     tiles = tile * (blocks.tiles * blocks.n_block if blocks.k_blocks > 1 else 1)
-    packs = not job.b_shared and (job.b_source != "lies" or job.partial)
+    packs = not job.b_shared and (job.b_source != "lies" or job.packs_last)
     rows = tiles + (panel_bytes(job.target, flat.dtype, width, blocks.k_block) if packs else 0)
     a = rows + (width * job.row_pitch if job.b_source == "turned" else 0)
     total = a + (blocks.m_block * job.row_pitch if job.a_source == "evaluated" else 0)

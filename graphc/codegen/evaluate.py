@@ -1,10 +1,11 @@
-"""An operand whose map is not one stride per axis, or that is masked, laid out by evaluating its map.
+"""Packing an operand whose map is not one stride per axis, or that is masked, by evaluating the map.
 
-    void @contract_0_rhs(ptr args, ptr into, i64 pitch, i64 batch, i64 strip, i64 after, i64 step, i64 steps)
+    void @contract_0_rhs(...)      called as the functions of `packing`; source and stride are not used
 
-    into[s * pitch + lane] = element (strip * lanes + lane, step + s)
+    panel[k, r] = element (first + r, k0 + k)        registers along the operand's rows, which neighbour in memory
+    rows[r, k]  = element (first + r, k0 + k)        registers along k: a left operand, or the first half of a panel that is then turned
 
-Registers run along one of the operand's two axes, its rows or k, and steps along the other: whichever is contiguous in memory.
+Registers run along the axis that memory runs along.
 """
 
 from __future__ import annotations
@@ -12,32 +13,48 @@ from __future__ import annotations
 from graphc.codegen import integers as i64
 from graphc.codegen.body import Body
 from graphc.codegen.builder import Module
-from graphc.codegen.flat import K, Flat, Operand
+from graphc.codegen.flat import Flat, K, Operand
+from graphc.codegen.packing import PACK_PARAMS, turn_function
 from graphc.codegen.registers import lanes_of, store_lanes
 from graphc.codegen.strips import StripBody, StripLoop, Strips, in_strips
 from graphc.codegen.target import Target
 from graphc.program import Load
 
-EVALUATE_PARAMS = (
-    ("ptr", "args"), ("ptr", "into"), ("i64", "pitch"), ("i64", "batch"), ("i64", "strip"), ("i64", "after"), ("i64", "step"), ("i64", "steps"),
-)  # fmt: skip
 
-
-def emit_evaluation(module: Module, target: Target, flat: Flat, operand: Operand, along_k: bool, name: str) -> None:
-    fn = module.function(name, EVALUATE_PARAMS, "void", "nounwind")
+def evaluation(module: Module, target: Target, flat: Flat, operand: Operand, along_k: bool, name: str) -> str:
+    """Emits @name."""
+    fn = module.function(name, PACK_PARAMS, "void", "nounwind")
     fn.linkage = "internal"
     lanes, size = lanes_of(target, flat.dtype), flat.dtype.itemsize
     axis, other = (K, operand.row_axis) if along_k else (operand.row_axis, K)
+    start, count, steps = ("%k0", "%depth", ("%first", "%count")) if along_k else ("%first", "%count", ("%k0", "%depth"))
     loop = StripLoop(fn, target, Strips(axis, flat.extents[axis], lanes), other, (operand.load,), flat.slots, 0)
 
-    def start(nth: str) -> tuple[str, str]:
-        return i64.step(fn, "%into", i64.mul(fn, nth, lanes * size)), "%pitch"
+    def at(nth: str) -> tuple[str, str]:
+        return i64.step(fn, "%panel", i64.mul(fn, nth, lanes * size)), "%pitch"
 
     def after(body: Body, pointer: str) -> None:
         store_lanes(fn, body.b.splat(body.value(0, 0), lanes), pointer)
 
-    loop.run("%batch", "%strip", "%after", "%step", "%steps", StripBody(start, lambda body, pointer: None, after))
+    strip = i64.floordiv(fn, start, lanes)
+    end = i64.add(fn, strip, i64.floordiv(fn, i64.add(fn, count, lanes - 1), lanes))
+    loop.run("%batch", strip, end, *steps, StripBody(at, lambda body, pointer: None, after))
     fn.ret()
+    return name
+
+
+def turned_evaluation(module: Module, target: Target, flat: Flat, rows_at: int, row_pitch: int, name: str) -> str:
+    """Emits @name for the right operand: its rows along k into worker scratch at `rows_at`, then turned into the panel."""
+    rows = evaluation(module, target, flat, flat.rhs, True, f"{name}_rows")
+    turn = turn_function(module, target, flat.dtype)
+    fn = module.function(name, PACK_PARAMS, "void", "nounwind")
+    fn.linkage = "internal"
+    buffer = i64.step(fn, "%scratch", rows_at)
+    area = "i64 %first, i64 %count, i64 %k0, i64 %depth"
+    fn.do(f"call void @{rows}(ptr %args, ptr null, i64 %batch, ptr null, i64 0, ptr {buffer}, i64 {row_pitch}, {area})")
+    fn.do(f"call void @{turn}(ptr %args, ptr null, i64 %batch, ptr {buffer}, i64 {row_pitch}, ptr %panel, i64 %pitch, {area})")
+    fn.ret()
+    return name
 
 
 def better_along_k(target: Target, flat: Flat, operand: Operand) -> bool:

@@ -46,6 +46,18 @@ TILE_PARAMS = (
 )  # fmt: skip
 
 
+def zero_tile_function(module: Module) -> str:
+    """What a tile is where there is nothing to sum."""
+    name = "tile_zero"
+    if all(fn.name != name for fn in module.functions):
+        fn = module.function(name, TILE_PARAMS, "void", "nounwind")
+        fn.linkage = "internal"
+        module.declare("@llvm.memset.p0.i64", "void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
+        fn.do(f"call void @llvm.memset.p0.i64(ptr %c, i8 0, i64 {fn.op('mul i64 %rows, %stride')}, i1 false)")
+        fn.ret()
+    return name
+
+
 def _emit(module: Module, target: Target, dtype: np.dtype, rows: int, vectors: int, masked: bool, name: str) -> None:
     fn = module.function(name, TILE_PARAMS, "void", "nounwind")
     fn.linkage = "internal"
