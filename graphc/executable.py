@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -122,7 +122,7 @@ class Executable:
         self._native = Native(self._declared.graph, self.options, self._threads, self._declared.earlier)
         return self._native
 
-    def build(self, /, *args: Any, **kwargs: Any) -> Executable:
+    def build(self, /, *args: Any, **kwargs: Any) -> Self:
         """Compile now rather than at the first call. A traced function needs example arguments, whose values do not matter; it is
         their signature that `dump`, `memory` and the like speak of from then on."""
         if self._function is None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from graphc.types import TensorType
@@ -46,7 +47,7 @@ class Node:
     op: Op
     inputs: tuple[Node, ...]
     attrs: Attrs
-    type: TensorType
+    type: TensorType  # of a SCAN: a TupleType
     loc: str = ""  # the user's file:line
     scope: str = ""  # the module path, as encoder.0.fc1
     origins: tuple[Origin, ...] = ()
@@ -91,7 +92,7 @@ def building(**changes: Any) -> Iterator[None]:
 
 def caller_location() -> str:
     """`file:line` of the innermost frame outside graphc, relative to the working directory where it lies below it."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
         ours = _OURS.get(filename)
@@ -176,6 +177,19 @@ class Graph:
             for position, operand in enumerate(node.inputs):
                 view.add_edge(operand, node, position=position)
         return view
+
+
+def bodies(node: Node) -> tuple[Graph, ...]:
+    """The graphs among a node's attributes: what a loop repeats."""
+    return tuple(value for value in node.attrs.values() if isinstance(value, Graph))
+
+
+def nested_nodes(graph: Graph) -> Iterator[Node]:
+    """The nodes of a graph and of all bodies in it."""
+    for node in graph.nodes:
+        yield node
+        for body in bodies(node):
+            yield from nested_nodes(body)
 
 
 def topological(roots: Iterable[Node]) -> tuple[Node, ...]:

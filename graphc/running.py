@@ -44,12 +44,13 @@ def run(
     arrays, rows = _checked(data)
     if on_epoch is not None and not callable(on_epoch):
         raise InputError(f"run: on_epoch is a function of the epoch and its logs, not {on_epoch!r}")
-    seed = initial_seed() if seed is None else check_seed(seed)
+    checked = check_seed(seed)
+    entropy = initial_seed() if checked is None else checked
     fixed = None if step._function is not None else _declared_rows(step)
     size = batch_size if batch_size is not None else (fixed if fixed is not None else rows)
-    for name, value, least in (("epochs", epochs, 0), ("batch_size", size, 1)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise InputError(f"run: {name} is an integer of at least {least}, not {value!r}")
+    for option, count, least in (("epochs", epochs, 0), ("batch_size", size, 1)):
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
+            raise InputError(f"run: {option} is an integer of at least {least}, not {count!r}")
     if fixed is not None and size != fixed:
         raise InputError(
             f"run: batch_size {size} for a step declared for {fixed} rows; give train_step a function to run at several sizes"
@@ -67,7 +68,7 @@ def run(
         for _ in range(epochs):
             order = None
             if shuffle:
-                order = np.random.Generator(np.random.PCG64([seed, step.epochs_done])).permutation(rows)
+                order = np.random.Generator(np.random.PCG64([entropy, step.epochs_done])).permutation(rows)
             totals: dict[str, float] = {}
             seen = 0
             for start in starts:

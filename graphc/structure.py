@@ -41,6 +41,8 @@ def flatten(
     """The leaves of a nested value in order, and its structure; InputError for what is neither leaf nor container."""
     if leaf(value):
         return [value], Structure(None)
+    keys: tuple[Any, ...]
+    kind: type
     if isinstance(value, Mapping):
         parts, keys, kind = list(value.values()), tuple(value), dict
     elif isinstance(value, (list, tuple)):

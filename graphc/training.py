@@ -122,7 +122,8 @@ def _gradients(loss: Tensor, opt: Optimizer) -> list[tuple[State, Tensor]]:
         if not is_float(loss.dtype):
             raise DTypeError(f"the loss must be a float, got {loss.type}")
     reached = set(topological([loss.node]))
-    trained, idle = [], []
+    trained: list[State] = []
+    idle: list[State] = []
     for parameter in opt.parameters():
         (trained if parameter.node in reached else idle).append(parameter)
     if idle and trained:
