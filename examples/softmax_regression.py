@@ -40,8 +40,8 @@ def main(epochs: int = 200, progress: bool = False) -> dict[str, float]:
 
     graphc.manual_seed(0)
     model = nn.Linear(x.shape[1], 3)
-    batches = -(-len(x) // BATCH)
-    opt = optim.Adam(model.parameters(), lr=optim.cosine(0.05, epochs * batches, warmup_steps=5 * batches))
+    steps = epochs * -(-len(x) // BATCH)
+    opt = optim.Adam(model.parameters(), lr=optim.cosine(0.05, steps, warmup_steps=steps // 20))
 
     def objective(x: graphc.Tensor, y: graphc.Tensor) -> graphc.Tensor:
         return F.cross_entropy(model(x), y) + 0.5 * DECAY * (model.weight**2).sum()
