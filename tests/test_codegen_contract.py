@@ -20,6 +20,7 @@ import graphc.ops  # noqa: F401 - registers the ops
 from graphc.codegen import llvm
 from graphc.codegen.blocking import block
 from graphc.codegen.contract import emit_contraction
+from graphc.codegen.contract_plan import plan_job
 from graphc.codegen.flat import flatten
 from graphc.codegen.microkernel import most_rows, tile_function
 from graphc.codegen.registers import lanes_of
@@ -59,7 +60,7 @@ _arena: list[Guarded] = []
 def guarded(array: np.ndarray, position: int) -> np.ndarray:
     """A copy of `array` that ends where its memory does. The memory is used again by the next call with this position."""
     while len(_arena) <= position:
-        _arena.append(Guarded(1 << 20))
+        _arena.append(Guarded(1 << 22))
     block = _arena[position].bytes
     inside = block[block.size - array.nbytes :].view(array.dtype)
     inside[:] = array.reshape(-1)
@@ -203,6 +204,17 @@ def test_long_depth_goes_in_blocks() -> None:
 
 def test_several_units() -> None:
     check_einsums(LAYOUTS, shapes((150, 200, 120)), levels=RUNNABLE)
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_operands_that_lie_badly_are_packed(dtype: np.dtype) -> None:
+    """Steps of k a page apart, and many of them."""
+    sizes = dict(i=140, j=270, k=1000)
+    for level in RUNNABLE:
+        flat = flatten(contraction("ki,kj->ij", sizes, dtype))
+        job = plan_job(level_target(level), flat, block(flat, level_target(level)))
+        assert (job.a_source, job.b_source) == ("packed", "packed")
+    check_einsums(["ki,kj->ij", "ik,kj->ij"], [sizes], dtype, RUNNABLE)
 
 
 @pytest.mark.parametrize("empty", "ijkb")

@@ -92,7 +92,7 @@ def _emit_pack_phase(module: Module, job: Job, packs: tuple[str, str], name: str
         groups = _pack_table(module, job, flat.rhs, packs[1], panels, columns, widths, job.shared_panel, f"{name}_pack_b")
         parts.append((f"{name}_pack_b", groups, flat.rhs, 0, job.packed_b))
     if job.packed_a:
-        tiles, width = -(-flat.m // blocks.rows), blocks.rows * job.size
+        tiles, width = -(-flat.m // blocks.rows), job.tile_width * job.size
         groups = _pack_table(
             module, job, flat.lhs, packs[0], tiles, (blocks.rows, blocks.last_rows), (width, width), job.shared_tile, f"{name}_pack_a"
         )
@@ -164,7 +164,7 @@ def _run_fields(job: Job, evaluate: str, name: str) -> Fields:
     flat, blocks, layout = job.flat, job.blocks, job.layout
     tile, row, step = job.size * blocks.rows, 0, 0
     if job.a_source == "packed":
-        tile, row, step = job.shared_tile, job.size, blocks.rows * job.size
+        tile, row, step = job.shared_tile, job.size, job.tile_width * job.size
     elif job.a_source == "evaluated":
         tile, row, step = blocks.rows * job.row_pitch, job.row_pitch, job.size
     else:

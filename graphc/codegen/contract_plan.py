@@ -82,8 +82,14 @@ class Job:
         return panel_bytes(self.target, self.flat.dtype, self.blocks.width, self.flat.k)
 
     @property
+    def tile_width(self) -> int:
+        """Rows in a step of a packed tile of A; whole registers where they are more than one, see `packing`."""
+        rows, lanes = self.blocks.rows, self.blocks.lanes
+        return rows if rows <= lanes else -(-rows // lanes) * lanes
+
+    @property
     def shared_tile(self) -> int:
-        return panel_bytes(self.target, self.flat.dtype, self.blocks.rows, self.flat.k)
+        return panel_bytes(self.target, self.flat.dtype, self.tile_width, self.flat.k)
 
     @property
     def packed_b(self) -> int:

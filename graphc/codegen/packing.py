@@ -6,8 +6,8 @@
 
 Two functions a module holds once per element type: `@pack_copy` where neighbouring rows are neighbours in memory, `@pack_turn` where
 neighbouring steps are: it transposes blocks in registers. `stride` is the bytes along the other axis. Columns from `count` to the end of
-a register are zero. Both write whole registers in ascending k, and `pack_turn` whole blocks, so a panel needs room for `panel_bytes`.
-Neither reads outside the source. The other arguments are for packs that evaluate a map: see `evaluate`.
+a register are zero. Both write whole registers in ascending k, and `pack_turn` whole blocks: a panel needs room for `panel_bytes`, and
+a pitch of whole registers unless `count` fits in one. Neither reads outside the source. The other arguments are for packs that evaluate a map: see `evaluate`.
 """
 
 from __future__ import annotations
