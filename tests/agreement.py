@@ -1,7 +1,7 @@
-"""When compiled code agrees with the interpreter: `Reference` knows, for every element of a graph's results, how far it may differ.
+"""When compiled code agrees with the interpreter: `Reference` knows how far each element of a graph's results may differ.
 
-Ops that round once (arithmetic, comparisons, moves) must agree to the bit. The others (sums and contractions in another order, exp, tanh,
-...) round differently, and what follows may amplify that or, at a jump, choose another branch. So the graph is
+Ops that round once (arithmetic, comparisons, moves) must agree to the bit. The others (sums and contractions in another order,
+exp, tanh, ...) round differently, and what follows may amplify that or, at a jump, choose another branch. So the graph is
 evaluated several times with the results of those ops disturbed by a few units in the last place, in random directions (Monte
 Carlo arithmetic: D. S. Parker, 1997): the spread bounds what rounding alone can do to each element.
 """
@@ -9,7 +9,7 @@ Carlo arithmetic: D. S. Parker, 1997): the spread bounds what rounding alone can
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -60,17 +60,17 @@ class Reference:
             bad = (found != expected) & steady
         else:
             number = np.finfo(expected.dtype)
+            common = 2 * spread.mean() if spread.size else 0.0
             with np.errstate(all="ignore"):
-                tolerance = 6 * spread + 2 * (spread.mean() if spread.size else 0) + 16 * number.eps * np.abs(expected) + 64 * number.tiny
+                tolerance = 6 * spread + common + 16 * number.eps * np.abs(expected) + 64 * number.tiny
                 close = np.abs(found - expected) <= tolerance
             close |= (found == expected) | (np.isnan(found) & np.isnan(expected))
             bad = ~close & steady
         if bad.any():
             at = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise AssertionError(
-                f"{what} {node.type}: {int(bad.sum())} of {bad.size} elements differ, first at {at}: {found[at]!r}, expected {expected[at]!r}"
-                + (f" within {tolerance[at]!r}" if expected.dtype.kind == "f" else "")
-            )
+            within = f" within {tolerance[at]!r}" if expected.dtype.kind == "f" else ""
+            where = f"{int(bad.sum())} of {bad.size} elements differ, first at {at}"
+            raise AssertionError(f"{what} {node.type}: {where}: {found[at]!r}, expected {expected[at]!r}{within}")
 
     def _spread(self, node: Node, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each element how far disturbances move it, and whether it stays the same kind of number."""
@@ -97,16 +97,15 @@ def assert_same_bits(found: np.ndarray, expected: np.ndarray, what: str, zeros: 
         same |= np.isnan(found) & np.isnan(expected)
     if not np.all(same):
         at = tuple(int(i) for i in np.argwhere(~same)[0])
-        raise AssertionError(
-            f"{what}: {int(np.sum(~same))} of {same.size} elements differ where bits must agree, first at {at}: {found[at]!r}, expected {expected[at]!r}"
-        )
+        where = f"{int(np.sum(~same))} of {same.size} elements differ where bits must agree, first at {at}"
+        raise AssertionError(f"{what}: {where}: {found[at]!r}, expected {expected[at]!r}")
 
 
-def _tainted(graph: Graph, by: object) -> set[Node]:
+def _tainted(graph: Graph, by: Callable[[Node], bool]) -> set[Node]:
     """The nodes that depend on one for which `by` holds."""
     found: set[Node] = set()
     for node in graph.nodes:
-        if by(node) or any(operand in found for operand in node.inputs):  # type: ignore[operator]
+        if by(node) or any(operand in found for operand in node.inputs):
             found.add(node)
     return found
 

@@ -3,10 +3,10 @@
     case = random_case(Choices(lambda n: draw(st.integers(0, n - 1))))
     graphc.compile(case.outputs, inputs=case.inputs, updates=case.updates)(**case.arrays)
 
-A graph grows one move at a time from a pool of tensors: each move picks operands from the pool, favouring young ones, and adds its
-result. Every choice is a number below some n, and 0 is always the plainest, so that what draws them (hypothesis) can
-shrink a failing graph. Values are computed as the graph grows; what became large is squashed, so that the graphs stay in the
-range where rounding errors can be told from wrong results.
+A graph grows one move at a time from a pool of tensors: each move picks operands from the pool, favouring young ones, and adds
+its result. Every choice is a number below some n, and 0 is always the plainest, so that what draws them (hypothesis) can shrink a
+failing graph. Values are computed as the graph grows; what became large is squashed, so that the graphs stay in the range where
+rounding errors can be told from wrong results.
 """
 
 from __future__ import annotations

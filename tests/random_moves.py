@@ -1,5 +1,5 @@
-"""The moves of `random_graphs`: each takes a graph in the making and returns one more tensor (or None where nothing fits); and its end, gradients,
-updates and outputs."""
+"""The moves of `random_graphs`: each takes a graph in the making and returns one more tensor, or None where nothing fits. And the
+end of a graph: gradients, updates, outputs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Move = Callable[[Growth], Tensor | None]
 
 def unary(g: Growth) -> Tensor:
     x = g.any("f")
-    f = g.choices.pick((fn.tanh, fn.exp, fn.sigmoid, fn.abs, fn.negative, fn.sign, fn.floor, fn.sin, fn.cos, fn.erf, fn.square, fn.expm1))
-    return f(x)
+    smooth = (fn.tanh, fn.exp, fn.sigmoid, fn.sin, fn.cos, fn.erf, fn.square, fn.expm1)
+    return g.choices.pick((*smooth, fn.abs, fn.negative, fn.sign, fn.floor))(x)
 
 
 def guarded(g: Growth) -> Tensor:
@@ -93,9 +93,12 @@ def cast(g: Growth) -> Tensor:
 
 def marker(g: Growth) -> Tensor:
     x = g.any("fi")
-    how = g.choices.below(3)
+    how = g.choices.below(4)
     if how == 0:
         return fn.stop_gradient(x)
+    if how == 3:
+        state = g.any("fi")
+        return OPS["implies"](x, state, state, state)
     if how == 1:
         return OPS["copy"](x)
     return graphc.custom_vjp(lambda a: a * 2, lambda v, a: v * fn.cos(a) if a.dtype.kind == "f" else None)(x)
@@ -221,11 +224,16 @@ def concat(g: Growth) -> Tensor:
     axis = g.choices.below(x.ndim)
     parts = [x]
     for _ in range(1 + g.choices.below(3)):
-        found = [t for t in g.pool if t.ndim == x.ndim and t.dtype == x.dtype and all(i == axis or t.shape[i] == x.shape[i] for i in range(x.ndim))]
+        found = [t for t in g.pool if t.dtype == x.dtype and _without(t.shape, axis) == _without(x.shape, axis)]
         size = g.choices.pick((1, 2, 0, 5))
         new = not found or g.choices.chance(30)
         parts.append(g.leaf((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype.name) if new else g.choices.pick(found))
     return fn.concat([parts[i] for i in g.choices.order(len(parts))], axis=axis)
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """A shape with the size of one axis left open."""
+    return tuple(-1 if i == axis else size for i, size in enumerate(shape))
 
 
 def shift(g: Growth) -> Tensor | None:
@@ -320,10 +328,8 @@ def counter(g: Growth) -> Tensor:
     return OPS["iota"](size=g.choices.pick((5, 1, 17, 0, 33)), dtype=np.dtype(g.choices.pick((*INTEGERS, *FLOATS))))
 
 
-def bits(g: Growth) -> Tensor | None:
+def bits(g: Growth) -> Tensor:
     """Random bits at positions, of a seed and a step in the pool."""
-    if "philox" not in OPS:
-        return None
     index = g.any("i").astype("int64")
     seed, step = (fn.broadcast_to(g.leaf((), "int64"), index.shape) for _ in range(2))
     return OPS["philox"](index, seed, step, stream=g.choices.below(9), dtype=np.dtype(g.choices.pick(INTEGERS)))
@@ -334,10 +340,10 @@ def fresh(g: Growth) -> Tensor:
 
 
 MOVES: tuple[tuple[Move, int], ...] = (
-    (unary, 5), (binary, 10), (reduction, 5), (dense, 3), (contraction, 4), (normalization, 3), (where, 2), (compare, 1), (cast, 2),
-    (guarded, 2), (powers, 1), (reshape, 3), (transpose, 3), (broadcast, 2), (cut, 3), (flip, 1), (pad, 2), (concat, 2), (shift, 2),
-    (take, 3), (scatter, 2), (integer_unary, 1), (integer_binary, 2), (float_division, 1), (logic, 1), (marker, 1), (truth, 1),
-    (position, 1), (empty_reduction, 1), (counter, 1), (bits, 1), (fresh, 1),
+    (unary, 5), (binary, 10), (reduction, 5), (dense, 3), (contraction, 4), (normalization, 3), (where, 2), (compare, 1),
+    (cast, 2), (guarded, 2), (powers, 1), (reshape, 3), (transpose, 3), (broadcast, 2), (cut, 3), (flip, 1), (pad, 2),
+    (concat, 2), (shift, 2), (take, 3), (scatter, 2), (integer_unary, 1), (integer_binary, 2), (float_division, 1), (logic, 1),
+    (marker, 1), (truth, 1), (position, 1), (empty_reduction, 1), (counter, 1), (bits, 1), (fresh, 1),
 )  # fmt: skip
 
 

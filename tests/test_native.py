@@ -1,8 +1,8 @@
 """Every op's samples as native code, at every feature level that this machine has, against the ops' references.
 
-All samples of an op make one graph, with one output for each: it compiles in a few hundredths of a second. Beside the samples as they are:
-elementwise ones resized to long rows, with NaNs and infinities among them, so that whole vectors and their tails run; and
-the gradients of all samples that have them.
+All samples of an op make one graph, with one output for each: it compiles in a few hundredths of a second. Beside the samples as
+they are: elementwise ones resized to long rows, with NaNs and infinities among them, so that whole vectors and their tails
+run; and the gradients of all samples that have them.
 """
 
 from __future__ import annotations
@@ -121,7 +121,10 @@ def test_reductions_of_all_shapes(name: str, level: str, monkeypatch: pytest.Mon
     rng = np.random.default_rng(0)
     batch = Batch()
     for dtype in ("f4", "f8", "i4", "i8"):
-        for shape, axes in (((5, 301), (1,)), ((301, 5), (0,)), ((3, 37, 41), (0, 2)), ((3, 37, 41), (1,)), ((9, 70), (0, 1)), ((2, 130, 3), (1, 2))):
+        for shape, axes in (
+            ((5, 301), (1,)), ((301, 5), (0,)), ((3, 37, 41), (0, 2)), ((3, 37, 41), (1,)), ((9, 70), (0, 1)),
+            ((2, 130, 3), (1, 2)),
+        ):  # fmt: skip
             array = (rng.standard_normal(shape) if dtype[0] == "f" else rng.integers(-3, 4, shape)).astype(dtype)
             if dtype[0] == "f":
                 array = 1 + array / 100 if name == "prod" else array
