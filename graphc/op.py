@@ -36,6 +36,7 @@ class Kind(enum.Enum):
     CONTRACT = "contract"  # einsum of two operands
     GATHER = "gather"
     SCATTER = "scatter"
+    COMPOSITE = "composite"  # stands for other ops, which `expand` builds; kernels never see it
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Op:
     scalar: Callable[..., Any] | None = None  # ELEMENTWISE: scalar(builder, *values); sees `attrs` where it takes them
     reducer: str | None = None  # REDUCE: sum, prod, max, min, argmax, argmin
     pieces: Callable[[Node, tuple[Index, ...]], Sequence[Piece]] | None = None  # VIEW: where an element comes from
+    expand: Callable[[Node], Tensor] | None = None  # COMPOSITE: the same value by other ops
     # rewrites that name this op: each takes a node of it and returns a replacement or None; exact in IEEE arithmetic
     rewrites: tuple[Callable[[Node], Node | None], ...] = ()
     cost: int = 1  # ELEMENTWISE: what one element costs, in additions
@@ -76,7 +78,7 @@ class Op:
 
 OPS: dict[str, Op] = {}
 
-_NEEDED = {Kind.ELEMENTWISE: "scalar", Kind.REDUCE: "reducer", Kind.VIEW: "pieces"}
+_NEEDED = {Kind.ELEMENTWISE: "scalar", Kind.REDUCE: "reducer", Kind.VIEW: "pieces", Kind.COMPOSITE: "expand"}
 
 
 def declare(name: str, kind: Kind, **parts: Any) -> Op:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from graphc.graph import Node
 from graphc.index import Index, Where, axes_of, flatten, unflatten
@@ -18,11 +19,12 @@ from graphc.types import row_major_strides
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The element `index` of `base`, where `where` holds."""
+    """The element `index` of `base` where `where` holds, else `fill`; which is None where views disagree about it."""
 
     base: Node
     index: tuple[Index, ...]
     where: Where = ()
+    fill: Any = 0
 
     @property
     def flat(self) -> Index:
@@ -46,7 +48,11 @@ def leaves(node: Node, index: tuple[Index, ...]) -> list[Read]:
             found.append(read)
             continue
         for piece in reversed(list(read.base.op.pieces(read.base, read.index))):  # type: ignore[misc]
-            stack.append(Read(read.base.inputs[piece.operand], piece.index, read.where + piece.where))
+            fill = read.fill
+            if piece.where:
+                value = read.base.attrs.get("value", 0)
+                fill = value if not read.where or value == fill else None
+            stack.append(Read(read.base.inputs[piece.operand], piece.index, read.where + piece.where, fill))
     return found
 
 

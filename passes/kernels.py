@@ -252,7 +252,7 @@ class KernelBuilder:
         operands = []
         for operand, labels in ((x, x_labels), (w, w_labels)):
             (read,) = leaves(operand, tuple(at[label] for label in labels))
-            operands.append(Load(self._slot(self.memory[read.base]), read.flat, operand.type.dtype))
+            operands.append(Load(self._slot(self.memory[read.base]), read.flat, operand.type.dtype, read.where, read.fill))
         self.element = self.kept = tuple(at[label] for label in out)
         self.memo[node], self.count = 0, 1
         self._store(node, False)

@@ -12,11 +12,12 @@ from graphc.graph import Graph, Node
 from graphc.index import axes_of
 from graphc.op import OPS, Kind, derive
 from graphc.passes.access import is_free, leaves, whole
+from graphc.passes.composite import expand
 
 
 def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     """The graph with copies, and for each output and update value the node whose elements, in order, it is."""
-    graph = graph.rewrite(_lay_out_operands)
+    graph = graph.rewrite(expand).rewrite(_lay_out_operands)
     base_of: dict[Node, Node] = {}
 
     def computed(node: Node, is_output: bool) -> Node:
@@ -40,7 +41,7 @@ def _copy(node: Node) -> Node:
 def _lay_out_operands(node: Node) -> Node:
     kind = node.op.kind
     if kind is Kind.CONTRACT:
-        return node.with_inputs(tuple(x if _readable(x) else _copy(x) for x in node.inputs))
+        return node.with_inputs(tuple(map(_laid_out, node.inputs)))
     if kind is Kind.SCATTER:
         index, updates = (x if not is_free(x) and whole(x) is not None else _copy(x) for x in node.inputs)
         if whole(index) is whole(updates):  # two operands, two buffers
@@ -52,11 +53,24 @@ def _lay_out_operands(node: Node) -> Node:
     return node
 
 
-def _readable(node: Node, axis: int | None = None) -> bool:
-    """Whether memory holds every element of `node` somewhere; for a gather also at a constant distance along `axis`."""
+def _laid_out(node: Node) -> Node:
+    """An operand of a contraction, which reads one buffer through any map: copied, if it must be, below the views that only
+    repeat or rearrange, so that windows are never spelled out."""
+    if _readable(node, masked=True):
+        return node
+    if node.op.kind is Kind.VIEW and len(node.inputs) == 1 and not is_free(node):
+        pieces = node.op.pieces(node, axes_of(node.type.shape))  # type: ignore[misc]
+        if len(pieces) == 1 and not pieces[0].where:
+            return node.with_inputs((_laid_out(node.inputs[0]),))
+    return _copy(node)
+
+
+def _readable(node: Node, axis: int | None = None, masked: bool = False) -> bool:
+    """Whether memory holds every element of `node` somewhere, `masked` also all but a constant; for a gather also at a constant
+    distance along `axis`."""
     if is_free(node):
         return False
     reads = leaves(node, axes_of(node.type.shape))
-    if len(reads) != 1 or reads[0].where:
+    if len(reads) != 1 or (reads[0].where and not (masked and reads[0].fill is not None)):
         return False
     return axis is None or reads[0].flat.stride(axis) is not None

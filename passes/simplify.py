@@ -9,9 +9,9 @@
     %3 = add y x                           : f32[3]
     return %3
 
-The rules are the ops' own (`Op.rewrites`), and two for the kind CONTRACT (`contraction.py`). One round is one forward sweep,
-linear in the size of the graph: every node sees operands that are simplified already, so a second round is needed only for what
-a later node made possible for an earlier one.
+The rules are the ops' own (`Op.rewrites`), two for the kind CONTRACT (`contraction.py`) and one for COMPOSITE (`composite.py`).
+One round is one forward sweep, linear in the size of the graph: every node sees operands that are simplified already, so a
+second round is needed only for what a later node made possible for an earlier one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from graphc.graph import Graph, Node
 from graphc.op import Kind
 from graphc.options import Options
 from graphc.passes.checks import Checks
+from graphc.passes.composite import expand
 from graphc.passes.contraction import absorb_into_result, absorb_operand, canonical
 from graphc.passes.rebuild import move, rebuild
 
@@ -31,7 +32,7 @@ MAX_ROUNDS = 16
 MAX_STEPS = 64
 
 Rule = Callable[[Node], Node | None]
-_OF_KIND: dict[Kind, tuple[Rule, ...]] = {Kind.CONTRACT: (absorb_operand, canonical)}
+_OF_KIND: dict[Kind, tuple[Rule, ...]] = {Kind.CONTRACT: (absorb_operand, canonical), Kind.COMPOSITE: (expand,)}
 
 
 def simplify(graph: Graph, options: Options) -> Graph:

@@ -50,7 +50,7 @@ DIFFERENTIABLE = {
     for name, case in CASES.items()
     if case.sample.differentiable and case.op.name != "custom_vjp" and any(a.dtype == np.float64 for a in case.sample.arrays)
 }
-SUMS = (Kind.CONTRACT, Kind.REDUCE, Kind.SCATTER)  # may be taken in another order
+SUMS = (Kind.CONTRACT, Kind.REDUCE, Kind.SCATTER, Kind.COMPOSITE)  # may be taken in another order
 every_sample = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 every_differentiable_sample = pytest.mark.parametrize("case", DIFFERENTIABLE.values(), ids=DIFFERENTIABLE)
 

@@ -1,5 +1,8 @@
 """All ops, one file a family. Importing this package fills the registry `graphc.op.OPS`."""
 
-from graphc.ops import arithmetic, compare, contract, implied, index, math, random, reduce, slicing, source, view
+from graphc.ops import arithmetic, compare, contract, fold, implied, index, math, random, reduce, slicing, source, view, window
 
-__all__ = ["arithmetic", "compare", "contract", "implied", "index", "math", "random", "reduce", "slicing", "source", "view"]
+__all__ = [
+    "arithmetic", "compare", "contract", "fold", "implied", "index", "math", "random", "reduce", "slicing", "source", "view",
+    "window",
+]  # fmt: skip
