@@ -60,7 +60,7 @@ _arena: list[Guarded] = []
 def guarded(array: np.ndarray, position: int) -> np.ndarray:
     """A copy of `array` that ends where its memory does. The memory is used again by the next call with this position."""
     while len(_arena) <= position:
-        _arena.append(Guarded(1 << 22))
+        _arena.append(Guarded(1 << 23))
     block = _arena[position].bytes
     inside = block[block.size - array.nbytes :].view(array.dtype)
     inside[:] = array.reshape(-1)
@@ -200,6 +200,20 @@ def test_levels_and_types(level: str, dtype: np.dtype) -> None:
 
 def test_long_depth_goes_in_blocks() -> None:
     check_einsums(LAYOUTS, shapes((30, 40, 2500), (3, 5, 5000)))
+
+
+def test_depth_in_parts() -> None:
+    """Few rows and columns, much depth: parts are summed apart. Odd ends, an epilogue, batches."""
+
+    def body(b: Index, i: Index, j: Index) -> list[Instr]:
+        return [Load(2, b * 420 + i * 35 + j, float32), apply("add", 0, 1), Store(2, b * 420 + i * 35 + j, 2, float32)]
+
+    cases = [epilogue_case(12, 35, 9001, body, [(float32, 2 * 420)], layout, batch) for layout in LAYOUTS for batch in (0, 2)]
+    for level in RUNNABLE:
+        assert all(block(flatten(kernel), level_target(level)).k_parts > 1 for kernel, _ in cases)
+    check(cases[:1], RUNNABLE)
+    check(cases)
+    check_einsums(LAYOUTS, shapes((33, 40, 9000)))
 
 
 def test_several_units() -> None:
@@ -453,8 +467,9 @@ def test_blocks_cover_the_space() -> None:
         lanes = lanes_of(target, np.dtype(np.float32))
         columns = (blocks.panels - 1) * blocks.width
         assert columns < n <= columns + blocks.last_width < n + lanes
-        assert blocks.m_block % blocks.rows == 0 and (blocks.k_block % lanes == 0 or blocks.k_blocks == 1)
+        assert blocks.m_block % blocks.rows == 0 and (blocks.k_block % lanes == 0 or blocks.k_blocks == 1) and (blocks.k_part % lanes == 0 or blocks.k_parts == 1)
         assert (blocks.m_blocks - 1) * blocks.m_block < m <= blocks.m_blocks * blocks.m_block
         assert (blocks.n_blocks - 1) * blocks.n_block < blocks.panels <= blocks.n_blocks * blocks.n_block
-        assert (blocks.k_blocks - 1) * blocks.k_block < k <= blocks.k_blocks * blocks.k_block
+        assert (blocks.k_parts - 1) * blocks.k_part < k <= blocks.k_parts * blocks.k_part
+        assert (blocks.k_blocks - 1) * blocks.k_block < blocks.k_part <= blocks.k_blocks * blocks.k_block
         assert blocks.rows <= most_rows(target, max(blocks.vectors, blocks.last_vectors))

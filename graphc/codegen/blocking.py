@@ -2,7 +2,7 @@
 
     n:  panels of `width` columns, the last of `last_width` (both whole registers); `n_block` panels to a unit
     m:  tiles of `rows` rows, the last of `last_rows`; `m_block` rows to a unit
-    k:  blocks of `k_block`, in order, through the unit's accumulators when there are several
+    k:  parts of `k_part`, summed apart where there are too few rows and columns for all threads; in each, blocks of `k_block` in order
 
 Nothing here depends on the number of threads, so neither does any bit of the result.
 """
@@ -20,6 +20,8 @@ _UNIT_FLOPS = 1 << 20  # work worth a unit of its own, while there are few units
 _MOST_UNITS = 32  # units enough for any machine when there is plenty of work
 _GRAIN_FLOPS = 200_000  # work worth handing to another thread
 _K_BLOCK_BYTES = 4096  # of one row of the left operand
+_SPLIT_BLOCK = 64  # rows or columns that make a unit, before the depth is cut into parts
+_LEAST_K_PART = 512
 _DOT_ROWS = 4  # most rows, or columns, for which operands contiguous in k are multiplied along k
 # Measured on Zen 5, 8 rows run as fast as 14, and take half as long to compile; most sizes are multiples of 8, so that one tile serves
 # a whole module. With one register across, twice the rows keep as many sums under way.
@@ -42,8 +44,10 @@ class Blocking:
     k_block: int
     m_blocks: int
     n_blocks: int
-    k_blocks: int
-    units: int  # of a batch element
+    k_blocks: int  # of a part
+    k_part: int
+    k_parts: int
+    units: int  # of a part of a batch element
     grain: int
 
     @property
@@ -69,14 +73,18 @@ def block(flat: Flat, target: Target) -> Blocking:
     k = max(flat.k, 1)
     along_k = flat.lhs.contiguous_k and flat.rhs.contiguous_k and k >= lanes
     dots = along_k and min(flat.m, flat.n) <= _DOT_ROWS
-    tail = _dot_tail(flat.n, k, lanes) if along_k and not dots else 0
+    wanted = max(1, min(_MOST_UNITS, flat.flops // _UNIT_FLOPS))
+    k_parts = 1 if dots else _k_parts(flat, k, wanted)
+    k_part = -(-k // (k_parts * lanes)) * lanes if k_parts > 1 else k
+    k_parts = -(-k // k_part)
+    tail = _dot_tail(flat.n, k, lanes) if along_k and not dots and k_parts == 1 else 0
     vectors, last_vectors, panels = (tail, 1, flat.n // (tail * lanes) + 1) if tail else _panels(flat.m, flat.n, lanes, target, dots)
     rows = min(flat.m, 8) if dots else _rows(flat.m, most_rows(target, max(vectors, last_vectors)), vectors)
 
-    k_block = k if dots else _even(k, _K_BLOCK_BYTES // flat.dtype.itemsize, lanes)
+    k_block = k if dots else _even(k_part, _K_BLOCK_BYTES // flat.dtype.itemsize, lanes)
     # The rows of a block stay in the second-level cache while the panels go by.
     fits = max(rows, target.l2_bytes // 2 // (k_block * flat.dtype.itemsize))
-    wanted = max(1, min(_MOST_UNITS, flat.flops // _UNIT_FLOPS))
+    wanted = max(1, wanted // k_parts)
     least_m_blocks = -(-flat.m // fits)
     n_blocks = min(panels, max(1, -(-wanted // (flat.batch * least_m_blocks))))
     n_block = -(-panels // n_blocks)
@@ -85,10 +93,10 @@ def block(flat: Flat, target: Target) -> Blocking:
     m_block = _even(flat.m, -(-flat.m // m_blocks), rows)
     m_blocks = -(-flat.m // m_block)
     units = m_blocks * n_blocks
-    grain = max(1, -(-_GRAIN_FLOPS // max(1, 2 * flat.m * flat.n * flat.k // units)))
+    grain = max(1, -(-_GRAIN_FLOPS // max(1, 2 * flat.m * flat.n * k_part // units)))
     return Blocking(
         lanes, vectors, last_vectors, panels, rows, flat.m % rows or rows, dots, dots or tail > 0,
-        m_block, n_block, k_block, m_blocks, n_blocks, -(-k // k_block), units, grain,
+        m_block, n_block, k_block, m_blocks, n_blocks, -(-k_part // k_block), k_part, k_parts, units, grain,
     )  # fmt: skip
 
 
@@ -101,6 +109,12 @@ def _panels(m: int, n: int, lanes: int, target: Target, dots: bool) -> tuple[int
     vectors = 4 if dots or m <= most_rows(target, 4) // 2 else 2
     rest = across % vectors
     return vectors, rest or vectors, -(-across // vectors)
+
+
+def _k_parts(flat: Flat, k: int, wanted: int) -> int:
+    """Parts of the depth, each deep enough to pay for being added up: none where blocks of m and n are enough units."""
+    blocks = flat.batch * -(-flat.m // _SPLIT_BLOCK) * -(-flat.n // _SPLIT_BLOCK)
+    return max(1, min(wanted // blocks, k // _LEAST_K_PART)) if 2 * blocks <= wanted else 1
 
 
 def _dot_tail(n: int, k: int, lanes: int) -> int:

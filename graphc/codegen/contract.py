@@ -29,13 +29,12 @@ from graphc.codegen.kernel import KernelCode, Phase
 from graphc.codegen.microkernel import tile_function, zero_tile_function
 from graphc.codegen.packing import copy_function, turn_function
 from graphc.codegen.scalar import LaneBuilder
+from graphc.codegen.splitk import KERNEL_PARAMS, emit_finish
 from graphc.codegen.target import Target
 from graphc.index import Index
 from graphc.program import Contraction
 
-_PACK_GRAIN_BYTES = 1 << 17  # packed by one task at least
-
-KERNEL_PARAMS = (("ptr", "args"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch"))
+_GRAIN_BYTES = 1 << 17  # packed or added up by one task at least
 
 Fields = dict[enum.IntEnum, int | str]
 
@@ -50,11 +49,16 @@ def emit_contraction(module: Module, target: Target, kernel: Contraction, name: 
     shared = flat.batch * (job.packed_b + job.packed_a)
     if shared:
         units = _emit_pack_phase(module, job, packs, name)
-        phases.append(Phase(f"{name}_pack", units, max(1, _PACK_GRAIN_BYTES * units // shared)))
+        phases.append(Phase(f"{name}_pack", units, max(1, _GRAIN_BYTES * units // shared)))
     if job.has_epilogue:
         emit_epilogue(module, target, flat, f"{name}_store")
-    _emit_run_phase(module, job, packs, name)
-    phases.append(Phase(name, flat.batch * job.blocks.units, job.blocks.grain))
+    parts = job.blocks.k_parts
+    _emit_run_phase(module, job, packs, shared, name)
+    phases.append(Phase(name, flat.batch * parts * job.blocks.units, job.blocks.grain))
+    if parts > 1:
+        units = emit_finish(module, job, shared, name)
+        phases.append(Phase(f"{name}_finish", units, max(1, _GRAIN_BYTES // (parts * job.part_row * job.blocks.rows))))
+        shared += flat.batch * parts * job.part_bytes
     return KernelCode(tuple(phases), job.layout.total, shared)
 
 
@@ -131,32 +135,39 @@ def _pack_table(
 # --- the run phase -----------------------------------------------------------------------------------------------------------------
 
 
-def _emit_run_phase(module: Module, job: Job, packs: tuple[str, str], name: str) -> None:
-    flat, units = job.flat, job.blocks.units
+def _emit_run_phase(module: Module, job: Job, packs: tuple[str, str], parts_at: int, name: str) -> None:
+    """Units are blocks of m and n, for each part of the depth, for each batch element in turn."""
+    flat, units, parts = job.flat, job.blocks.units, job.blocks.k_parts
     plan = f"{name}_plan"
     add_table(module, plan, _run_fields(job, packs[0], name), *_kind_fields(module, job, packs[1]))
     run = run_function(module)
     fn = module.function(name, KERNEL_PARAMS, "void", "nounwind")
     store = flat.plain_store if job.direct else None
-    shared = _argument(fn, len(flat.slots)) if job.packed_a or job.packed_b else ""
-    # Units of one batch element follow one another.
-    last = i64.add(fn, i64.floordiv(fn, i64.add(fn, "%end", units - 1), units), 0) if flat.batch > 1 else "1"
-    with fn.loop(i64.floordiv(fn, "%begin", units) if flat.batch > 1 else "0", last) as batch:
-        at = batch.index if flat.batch > 1 else "0"
-        a = _base(fn, job, flat.lhs, at)
+    shared = _argument(fn, len(flat.slots)) if job.packed_a or job.packed_b or parts > 1 else ""
+    first, after = "0", "1"
+    if flat.batch * parts > 1:
+        first, after = i64.floordiv(fn, "%begin", units), i64.floordiv(fn, i64.add(fn, "%end", units - 1), units)
+    with fn.loop(first, after) as group:
+        at = group.index if flat.batch * parts > 1 else "0"
+        batch = i64.floordiv(fn, at, parts)
+        k_begin = i64.mul(fn, i64.mod(fn, at, parts), job.blocks.k_part)
+        k_end = i64.minimum(fn, i64.add(fn, k_begin, job.blocks.k_part), max(flat.k, 1))
+        a = _base(fn, job, flat.lhs, batch)
         if job.packed_a:
-            a = i64.step(fn, shared, i64.add(fn, i64.mul(fn, at, job.packed_a), flat.batch * job.packed_b))
-        b = _base(fn, job, flat.rhs, at)
-        packed = i64.step(fn, shared, i64.mul(fn, at, job.packed_b)) if job.packed_b else "null"
+            a = i64.step(fn, shared, i64.add(fn, i64.mul(fn, batch, job.packed_a), flat.batch * job.packed_b))
+        b = _base(fn, job, flat.rhs, batch)
+        packed = i64.step(fn, shared, i64.mul(fn, batch, job.packed_b)) if job.packed_b else "null"
         c = "null"
-        if store:
-            offset = _scalar(fn, job, store.offset.substitute({M: Index(), N: Index()}), at)
+        if parts > 1:
+            c = i64.step(fn, shared, i64.add(fn, i64.mul(fn, at, job.part_bytes), parts_at))
+        elif store:
+            offset = _scalar(fn, job, store.offset.substitute({M: Index(), N: Index()}), batch)
             c = i64.step(fn, _argument(fn, store.slot), i64.mul(fn, offset, job.size))
         before = i64.mul(fn, at, units)
         begin, end = (_clamped(fn, one, before, units) for one in ("%begin", "%end"))
-        fn.do(
-            f"call void @{run}(ptr @{plan}, ptr %args, i64 {at}, ptr {a}, ptr {b}, ptr {packed}, ptr {c}, i64 {begin}, i64 {end}, ptr %scratch)"
-        )
+        operands = f"ptr {a}, ptr {b}, ptr {packed}, ptr {c}"
+        spans = f"i64 {k_begin}, i64 {k_end}, i64 {begin}, i64 {end}"
+        fn.do(f"call void @{run}(ptr @{plan}, ptr %args, i64 {batch}, {operands}, {spans}, ptr %scratch)")
     fn.ret()
 
 
@@ -170,18 +181,21 @@ def _run_fields(job: Job, evaluate: str, name: str) -> Fields:
     else:
         row, step = _strides(job, flat.lhs)
         tile = blocks.rows * row
-    store = flat.plain_store if job.direct else None
-    c_row = (store.offset.stride(M) or 0) * job.size if store else 0
+    c_row = 0
+    if blocks.k_parts > 1:
+        c_row = job.part_row
+    elif job.direct and flat.plain_store:
+        c_row = (flat.plain_store.offset.stride(M) or 0) * job.size
     waits = blocks.k_blocks > 1
     return {
-        Run.M: flat.m, Run.K: max(flat.k, 1), Run.N_BLOCKS: blocks.n_blocks, Run.M_BLOCK: blocks.m_block, Run.N_BLOCK: blocks.n_block,
+        Run.M: flat.m, Run.N_BLOCKS: blocks.n_blocks, Run.M_BLOCK: blocks.m_block, Run.N_BLOCK: blocks.n_block,
         Run.K_BLOCK: blocks.k_block, Run.PANELS: blocks.panels, Run.ROWS: blocks.rows,
         Run.A_TILE: tile, Run.A_ROW: row, Run.A_STEP: step,
         Run.EVALUATE_A: evaluate if job.a_source == "evaluated" and flat.k else "null", Run.A_SCRATCH: layout.a,
         Run.C_TILE: blocks.rows * c_row, Run.C_ROW: c_row, Run.C_PANEL: blocks.width * job.size,
         Run.TILE: layout.tile if waits else 0, Run.PANEL_TILES: layout.tile * blocks.tiles if waits else 0,
         Run.PANEL_SCRATCH: layout.panel, Run.PANEL_COLUMNS: blocks.width, Run.PANEL_STRIPS: blocks.vectors,
-        Run.EPILOGUE: f"@{name}_store" if job.has_epilogue else "null",
+        Run.EPILOGUE: f"@{name}_store" if job.has_epilogue and blocks.k_parts == 1 else "null",
     }  # fmt: skip
 
 
@@ -201,7 +215,7 @@ def _kind_fields(module: Module, job: Job, pack: str) -> tuple[Fields, Fields]:
             Kind.B_PANEL: job.shared_panel if packed else blocks.width * row, Kind.B_STEP: width if packed else step,
             Kind.PITCH: width if packs else row if dots else step,
             Kind.PACK: pack if packs and not packed else "null", Kind.PACK_STRIDE: step if flat.rhs.contiguous_rows else row,
-            Kind.DIRECT: int(job.direct and not dots), **_tiles(module, job, last, dots, vectors, columns),
+            Kind.DIRECT: int((job.direct and not dots) or blocks.k_parts > 1), **_tiles(module, job, last, dots, vectors, columns),
         }  # fmt: skip
 
     return kind(False), kind(True)

@@ -66,11 +66,20 @@ class Job:
     @property
     def direct(self) -> bool:
         """Whether register tiles store sums where they belong; else, and from dot products, they go through scratch and the epilogue."""
-        return self.flat.plain_store is not None and self.flat.k > 0
+        return self.flat.plain_store is not None and self.flat.k > 0 and self.blocks.k_parts == 1
 
     @property
     def has_epilogue(self) -> bool:
         return not self.direct or self.blocks.last_dots
+
+    @property
+    def part_row(self) -> int:
+        """Bytes of a row of one part of the depth, see `splitk`: all panels, whole."""
+        return ((self.blocks.panels - 1) * self.blocks.width + self.blocks.last_width) * self.size
+
+    @property
+    def part_bytes(self) -> int:
+        return -(-self.flat.m * self.part_row // _LINE) * _LINE
 
     @property
     def cheap_masks(self) -> bool:
@@ -134,6 +143,8 @@ def _layout(job: Job) -> Layout:
     height = -(-blocks.rows // 8) * 8 if blocks.last_dots else blocks.rows
     tile = -(-(height * width + blocks.lanes) * job.size // _LINE) * _LINE
     tiles = tile * (blocks.tiles * blocks.n_block if blocks.k_blocks > 1 else 1)
+    if blocks.k_parts > 1:
+        tiles = max(tiles, blocks.rows * job.part_row)
     packs = not job.b_shared and (job.b_source != "lies" or job.packs_last)
     rows = tiles + (panel_bytes(job.target, flat.dtype, width, blocks.k_block) if packs else 0)
     a = rows + (width * job.row_pitch if job.b_source == "turned" else 0)

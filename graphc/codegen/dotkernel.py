@@ -16,10 +16,10 @@ import numpy as np
 from graphc.codegen import integers as i64
 from graphc.codegen.builder import Function, Module
 from graphc.codegen.loops import repeat
-from graphc.codegen.microkernel import TILE_PARAMS, multiply_add
+from graphc.codegen.microkernel import TILE_PARAMS, multiply_add, plus
 from graphc.codegen.registers import lanes_below, lanes_of, masked_load, memory_type
 from graphc.codegen.target import Target
-from graphc.types import SHORT_NAMES, is_float, is_integer
+from graphc.types import SHORT_NAMES
 
 
 def dot_shape(target: Target, lanes: int, rows: int, columns: int) -> tuple[int, int]:
@@ -79,7 +79,6 @@ def _line(fn: Function, base: str, stride: str, first: str, nth: int, count: str
 def _store(fn: Function, dtype: np.dtype, lanes: int, sums: list[str], width: int, place: str) -> None:
     """Fold every register to its sum, and add the sums to what was there."""
     element, size = memory_type(dtype), dtype.itemsize
-    plus = "fadd" if is_float(dtype) else "add" if is_integer(dtype) else "or"
     across = min(width, lanes)
     # Pieces of rows, each in one folded register, together with as many others as fit.
     pieces = [(i, j, min(across, width - j)) for i in range(len(sums) // width) for j in range(0, width, across)]
@@ -87,13 +86,13 @@ def _store(fn: Function, dtype: np.dtype, lanes: int, sums: list[str], width: in
     fresh = fn.op("icmp eq ptr %start, null")
     for first in range(0, len(pieces), together):
         some = pieces[first : first + together]
-        folded = _folded(fn, lanes, element, plus, [sums[i * width + j + t] for i, j, count in some for t in range(count)])
+        folded = _folded(fn, lanes, element, plus(dtype), [sums[i * width + j + t] for i, j, count in some for t in range(count)])
         for nth, (i, j, count) in enumerate(some):
             type_ = f"<{count} x {element}>" if count > 1 else element
             offset = i64.add(fn, i64.add(fn, place, i64.mul(fn, "%stride", i)), j * size)
             value = _part(fn, lanes, element, folded, nth * across, count)
             before = fn.op(f"select i1 {fresh}, ptr @zeros_{fn.name}, ptr {i64.step(fn, '%start', offset)}")
-            value = fn.op(f"{plus} {type_} {fn.op(f'load {type_}, ptr {before}, align {size}')}, {value}")
+            value = fn.op(f"{plus(dtype)} {type_} {fn.op(f'load {type_}, ptr {before}, align {size}')}, {value}")
             fn.do(f"store {type_} {value}, ptr {i64.step(fn, '%c', offset)}, align {size}")
     fn.module.add_global(f"@zeros_{fn.name} = private unnamed_addr constant <{across} x {element}> zeroinitializer, align 64")
 
@@ -105,7 +104,7 @@ def _part(fn: Function, lanes: int, element: str, x: str, first: int, width: int
     return fn.op(f"shufflevector <{lanes} x {element}> {x}, <{lanes} x {element}> poison, <{width} x i32> <{order}>")
 
 
-def _folded(fn: Function, lanes: int, element: str, plus: str, registers: list[str]) -> str:
+def _folded(fn: Function, lanes: int, element: str, add: str, registers: list[str]) -> str:
     """A register whose lane t is the sum of the lanes of register t. Two registers are halved and joined at a time."""
     vector = f"<{lanes} x {element}>"
 
@@ -116,7 +115,7 @@ def _folded(fn: Function, lanes: int, element: str, plus: str, registers: list[s
             order = (order * lanes)[:lanes]
             return fn.op(f"shufflevector {vector} {x}, {vector} {y}, <{lanes} x i32> <{', '.join(f'i32 {lane}' for lane in order)}>")
 
-        return fn.op(f"{plus} {vector} {shuffle(0)}, {shuffle(block // 2)}")
+        return fn.op(f"{add} {vector} {shuffle(0)}, {shuffle(block // 2)}")
 
     block, blocks = lanes, 1
     while len(registers) > 1:

@@ -1,9 +1,10 @@
 """The loops of a contraction, emitted once in a module and driven by a table: one contraction more is one table more.
 
-    void @contract_run(ptr plan, ptr args, i64 batch, ptr a, ptr b, ptr packed, ptr c, i64 begin, i64 end, ptr scratch)
+    void @contract_run(ptr plan, ptr args, i64 batch, ptr a, ptr b, ptr packed, ptr c, i64 k_begin, i64 k_end, i64 begin,
+                       i64 end, ptr scratch)
 
     for unit in begin..end:                       (m block, n block) of one batch element
-      for k block:                                ascending
+      for k block in k_begin..k_end:              ascending
         for panel of the n block:                 packed now, packed before, or read as it lies
           for tile of the m block:                the register tile, then the epilogue where k is finished
 
@@ -28,27 +29,27 @@ class Run(enum.IntEnum):
     """A contraction; two of `Kind` follow, for all panels but the last and for the last."""
 
     M = 0  # rows
-    K = 1  # steps
-    N_BLOCKS = 2
-    M_BLOCK = 3  # rows
-    N_BLOCK = 4  # panels
-    K_BLOCK = 5  # steps
-    PANELS = 6
-    ROWS = 7  # of a tile
-    A_TILE = 8
-    A_ROW = 9
-    A_STEP = 10
-    EVALUATE_A = 11  # a pack function, or null
-    A_SCRATCH = 12  # where it puts its rows, A_ROW apart
-    C_TILE = 13
-    C_ROW = 14
-    C_PANEL = 15
-    TILE = 16  # from tile to tile in scratch: 0 where they do not wait for another k block
-    PANEL_TILES = 17  # likewise from panel to panel
-    PANEL_SCRATCH = 18
-    PANEL_COLUMNS = 19
-    PANEL_STRIPS = 20
-    EPILOGUE = 21
+    N_BLOCKS = 1
+    M_BLOCK = 2  # rows
+    N_BLOCK = 3  # panels
+    K_BLOCK = 4  # steps
+    PANELS = 5
+    ROWS = 6  # of a tile
+    A_TILE = 7
+    A_ROW = 8
+    A_STEP = 9
+    EVALUATE_A = 10  # a pack function, or null
+    A_SCRATCH = 11  # where it puts its rows, A_ROW apart
+    C_TILE = 12
+    C_ROW = 13
+    C_PANEL = 14
+    TILE = 15  # from tile to tile in scratch: 0 where they do not wait for another k block
+    PANEL_TILES = 16  # likewise from panel to panel
+    PANEL_SCRATCH = 17
+    PANEL_COLUMNS = 18
+    PANEL_STRIPS = 19
+    EPILOGUE = 20
+
 
 
 class Kind(enum.IntEnum):
@@ -96,7 +97,8 @@ def run_function(module: Module) -> str:
     if any(fn.name == name for fn in module.functions):
         return name
     params = [("ptr", "plan"), ("ptr", "args"), ("i64", "batch"), ("ptr", "a"), ("ptr", "b"), ("ptr", "packed"), ("ptr", "c")]
-    fn = module.function(name, [*params, ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")], "void", "nounwind")
+    params += [("i64", "k_begin"), ("i64", "k_end"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
+    fn = module.function(name, params, "void", "nounwind")
     fn.linkage = "internal"
     with fn.loop("%begin", "%end") as unit:
         n_blocks = _number(fn, Run.N_BLOCKS)
@@ -109,8 +111,8 @@ def run_function(module: Module) -> str:
         a_unit = i64.step(fn, "%a", i64.mul(fn, tiles, _number(fn, Run.A_TILE)))
         c_unit = i64.step(fn, "%c", i64.mul(fn, tiles, _number(fn, Run.C_TILE)))
         k_block = _number(fn, Run.K_BLOCK)
-        with fn.loop("0", _number(fn, Run.K), k_block) as k:
-            left = i64.sub(fn, _number(fn, Run.K), k.index)
+        with fn.loop("%k_begin", "%k_end", k_block) as k:
+            left = i64.sub(fn, "%k_end", k.index)
             depth = i64.minimum(fn, left, k_block)
             finished = fn.op(f"icmp sle i64 {left}, {k_block}")
             a = _left(fn, a_unit, m0, i64.sub(fn, m1, m0), k.index, depth)
@@ -164,7 +166,7 @@ def _tiles(
     direct = fn.op(f"icmp ne i64 {_number(fn, Kind.DIRECT, kind)}, 0")
     in_place = fn.op(f"and i1 {finished}, {direct}")
     to_epilogue = fn.op(f"and i1 {finished}, {fn.op(f'xor i1 {direct}, true')}")
-    fresh = i64.equal(fn, k0, 0)
+    fresh = i64.equal(fn, k0, "%k_begin")
     width, columns, pitch = (_number(fn, field, kind) for field in (Kind.WIDTH, Kind.COLUMNS, Kind.PITCH))
     strip = i64.mul(fn, panel, _number(fn, Run.PANEL_STRIPS))
     strip_after = i64.add(fn, strip, _number(fn, Kind.STRIPS, kind))

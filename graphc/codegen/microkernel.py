@@ -126,12 +126,16 @@ def _emit(module: Module, target: Target, dtype: np.dtype, rows: int, vectors: i
     fn.ret()
 
 
+def plus(dtype: np.dtype) -> str:
+    """The instruction that adds; for bool, or."""
+    return "fadd" if is_float(dtype) else "add" if is_integer(dtype) else "or"
+
+
 def multiply_add(fn: Function, target: Target, dtype: np.dtype, lanes: int, x: str, y: str, total: str) -> str:
     vector = f"<{lanes} x {memory_type(dtype)}>"
     if is_float(dtype) and target.has_fma:
         full = f"@llvm.fma.v{lanes}{SHORT_NAMES[dtype]}"
         fn.module.declare(full, f"{vector} {full}({vector}, {vector}, {vector})")
         return fn.op(f"call {vector} {full}({vector} {x}, {vector} {y}, {vector} {total})")
-    times, plus = ("fmul", "fadd") if is_float(dtype) else ("mul", "add") if is_integer(dtype) else ("and", "or")
-    product = fn.op(f"{times} {vector} {x}, {y}")
-    return fn.op(f"{plus} {vector} {total}, {product}")
+    times = "fmul" if is_float(dtype) else "mul" if is_integer(dtype) else "and"
+    return fn.op(f"{plus(dtype)} {vector} {total}, {fn.op(f'{times} {vector} {x}, {y}')}")
