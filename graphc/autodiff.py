@@ -17,7 +17,7 @@ from graphc.graph import Node, Origin, building, topological
 from graphc.op import rule
 from graphc.ops import math as mathematics
 from graphc.tensor import Tensor
-from graphc.types import is_float
+from graphc.types import TupleType, is_float
 
 
 def _listed(what: str, tensors: Any) -> list[Tensor]:
@@ -91,11 +91,15 @@ def _reverse(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) -
             continue
         with building(loc=node.loc, scope=node.scope, origins=(Origin(node.op.name, node),)):
             for operand, part in zip(node.inputs, node.op.backward(node, gradient[node]), strict=True):
-                if part is not None and operand in depends and is_float(operand.type.dtype):
+                if part is not None and operand in depends and _has_gradient(operand):
                     add(operand, part)
             if node not in wanted:
                 del gradient[node]
     return [gradient[x.node] if x.node in gradient else fn.zeros_like(x) for x in xs]
+
+
+def _has_gradient(node: Node) -> bool:
+    return isinstance(node.type, TupleType) or is_float(node.type.dtype)
 
 
 def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:

@@ -9,12 +9,13 @@ for each updated state's node, the array that the state takes when the call ends
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from graphc.errors import InputError, VerifyError
 from graphc.graph import Graph, Node
-from graphc.types import TensorType
+from graphc.types import TensorType, TupleType
 
 Arrays = Mapping[str, np.ndarray] | Sequence[np.ndarray]
 
@@ -71,8 +72,16 @@ def _evaluate(
         array = states[node] if node in states else node.attrs["state"].array
         return check_value(np.asarray(array), node.type, f"state {node.attrs['state'].name!r}")
     value = node.op.ref(node.attrs, *(values[operand] for operand in node.inputs))
+    if isinstance(node.type, TupleType):
+        return _checked_results(value, node.type, node.op.name)
     # A reference may return a NumPy scalar, or f64 from an intermediate; its shape must be right by itself.
     return check_value(np.asarray(value, dtype=node.type.dtype), node.type, f"{node.op.name}: its reference")
+
+
+def _checked_results(values: Any, expected: TupleType, name: str) -> Any:
+    return tuple(
+        check_value(np.asarray(value, dtype=type_.dtype), type_, f"{name}: its reference") for value, type_ in zip(values, expected.items, strict=True)
+    )
 
 
 def check_value(array: np.ndarray, expected: TensorType, what: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from graphc.errors import GraphcError, ParseError
-from graphc.types import DTYPES, TensorType, as_shape
+from graphc.types import DTYPES, TensorType, TupleType, as_shape
 
 # Possessive quantifiers keep every match linear, whatever the text.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]*|`(?:[^`\\\n]|\\.)*+`")
@@ -156,6 +156,18 @@ class Scanner:
         except GraphcError as error:
             self.fail(str(error), start)
 
+    def read_types(self) -> TupleType:
+        """`(f32[2,3], i32[])`, `(f32[2],)`"""
+        found: list[TensorType] = []
+        self.expect("(")
+        while not self.accept(")"):
+            if found:
+                self.expect(",", "`,` or `)`")
+                if self.accept(")"):
+                    break
+            found.append(self.read_type())
+        return TupleType(tuple(found))
+
     def integer(self) -> int:
         start = self.pos
         digits = self.match(_INTEGER)
@@ -192,7 +204,13 @@ class Scanner:
             if name not in self.blobs:
                 self.fail(f"there is no blob `{name}`", start)
             return self.blobs[name]
+        if simple == "graph":
+            return self.nested_graph()
         self.fail("expected a value: a number, true, false, none, a string, a tuple, an element type or an array", start)
+
+    def nested_graph(self) -> Any:
+        """What follows the word `graph` in a value."""
+        self.fail("a graph cannot stand here")
 
     def number_or_word(self) -> Any:
         """A number, a boolean or none; any other word, or nothing, as a string."""

@@ -36,6 +36,8 @@ class Kind(enum.Enum):
     CONTRACT = "contract"  # einsum of two operands
     GATHER = "gather"
     SCATTER = "scatter"
+    SCAN = "scan"  # a loop: attrs hold its body, a graph of its own; several results, of a TupleType
+    PROJECT = "project"  # one result of a SCAN
     COMPOSITE = "composite"  # stands for other ops, which `expand` builds; kernels never see it
 
 

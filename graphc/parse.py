@@ -21,6 +21,7 @@ from graphc.text import VERSION_LINE
 from graphc.types import TensorType
 
 _BARE = re.compile(r"[A-Za-z0-9_./:+~<>-]+")
+MAX_LOOPS = 32
 _NUMBERED = re.compile(r"%[0-9]+")
 
 
@@ -36,6 +37,7 @@ class _Parser(Scanner):
         super().__init__(text)
         self.defined: dict[str, Node] = {}
         self.fresh: set[str] = set()  # sources that have no provenance yet
+        self.depth = 0  # of loops around the graph being read
 
     def graph(self) -> Graph:
         import graphc.ops  # noqa: F401 - fills the registry
@@ -47,6 +49,17 @@ class _Parser(Scanner):
         self.end_of_line("the version line")
         self.skip_lines()
         self.expect("graph")
+        graph = self.body()
+        self.skip_lines()
+        while self.at_word("blob"):  # read before everything else
+            self.pos = self.line_end()
+            self.skip_lines()
+        if self.pos < len(self.text):
+            self.fail("expected the end of the text")
+        return graph
+
+    def body(self) -> Graph:
+        """What follows the word `graph`, down to the closing brace."""
         name = self.name("the graph's name")
         inputs, states = self.header()
         self.skip_lines()
@@ -57,13 +70,18 @@ class _Parser(Scanner):
         outputs, updates = self.results()
         self.skip_lines()
         self.expect("}")
-        self.skip_lines()
-        while self.at_word("blob"):  # read before everything else
-            self.pos = self.line_end()
-            self.skip_lines()
-        if self.pos < len(self.text):
-            self.fail("expected the end of the text")
         return Graph(tuple(self.defined[name] for name, _ in inputs), outputs, updates, name)
+
+    def nested_graph(self) -> Graph:
+        """The body of a loop: names are its own."""
+        outer, self.defined, self.fresh = (self.defined, self.fresh), {}, set()
+        self.depth += 1
+        if self.depth > MAX_LOOPS:
+            self.fail("loops are nested too deeply")
+        graph = self.body()
+        self.depth -= 1
+        self.defined, self.fresh = outer
+        return graph
 
     # --- sources ---
 
@@ -146,7 +164,7 @@ class _Parser(Scanner):
             operands.append(self.reference())
         attrs = self.attrs() if self.peek() == "{" else {}
         self.expect(":", "`:` and the node's type")
-        type_ = self.read_type()
+        type_ = self.read_types() if self.peek() == "(" else self.read_type()
         node = Node(op, tuple(operands), attrs, type_, *self.provenance())
         self.end_of_line("the node")
         self.defined[label] = node

@@ -8,6 +8,8 @@ kernels compare equal, are emitted once, and a launch binds buffers to slots. Th
 * `Contraction`: batched C[b,m,n] = sum_k A[b,m,k] B[b,n,k] through index maps, and an epilogue over each finished element.
 * `Scatter`: D[o,index[j],i] += U[o,j,i], in ascending j.
 
+A `Loop` stands where a launch does and repeats launches; a `Part` says which memory a buffer of one trip is.
+
 Values inside a kernel are scalars in SSA form, numbered by the position of their instruction over all stages. Offsets are
 in elements of the slot's buffer. Integer arithmetic wraps; `bool` is stored as one byte.
 """
@@ -15,8 +17,9 @@ in elements of the slot's buffer. Integer arithmetic wraps; `bool` is stored as 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,7 @@ class Space(enum.Enum):
     CONST = "const"  # shipped with the object
     OUTPUT = "output"  # an array the caller receives
     ARENA = "arena"  # scratch of one step, at a fixed offset
+    PART = "part"  # of another buffer, for one trip of a loop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -237,6 +241,78 @@ class Launch:
         return isinstance(self.kernel, Sweep) and any(isinstance(instr, Check) for instr in instructions(self.kernel))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """`buffer` is, in trip t, the elements of `whole` from start + step * (t + phase) on, t + phase taken modulo `period` unless that is 0:
+    a slice of a sequence, or one of the two places that a carry alternates between."""
+
+    buffer: Buffer
+    whole: Buffer
+    start: int
+    step: int
+    phase: int = 0
+    period: int = 0
+
+    def offset(self, trip: int) -> int:
+        at = trip + self.phase
+        return self.start + self.step * (at % self.period if self.period else at)
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """`first` once, then `body` `trips` times. Buffers of the body: parts, arena buffers of its own that live for one trip, and outer
+    buffers, which it only reads. It is at least one trip."""
+
+    trips: int
+    first: tuple[Launch, ...]
+    body: tuple[Launch | Loop, ...]
+    parts: tuple[Part, ...]
+    label: str = ""
+
+    @cached_property
+    def writes(self) -> tuple[Buffer, ...]:
+        """The outer buffers written, and those that only this loop uses but that live from trip to trip."""
+        whole = {part.buffer: part.whole for part in self.parts}
+        found = [buffer for launch in self.first for buffer in launch.writes]
+        found += [whole[buffer] for item in self.body for buffer in item.writes if buffer in whole]
+        return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def reads(self) -> tuple[Buffer, ...]:
+        """The outer buffers read but not written."""
+        whole = {part.buffer: part.whole for part in self.parts}
+        own = {*self.writes, *(buffer for item in self.body for buffer in item.writes)}
+        found = [buffer for item in (*self.first, *self.body) for buffer in item.reads]
+        return tuple(dict.fromkeys(whole.get(buffer, buffer) for buffer in found if whole.get(buffer, buffer) not in own))
+
+    @property
+    def args(self) -> tuple[Buffer, ...]:
+        """What is alive throughout the loop."""
+        return self.reads + self.writes
+
+    @cached_property
+    def checks(self) -> bool:
+        return any(item.checks for item in self.body)
+
+
+def launches(body: Iterable[Launch | Loop]) -> Iterator[Launch]:
+    """Every launch, those inside loops once."""
+    for item in body:
+        if isinstance(item, Loop):
+            yield from item.first
+            yield from launches(item.body)
+        else:
+            yield item
+
+
+def loops(body: Iterable[Launch | Loop]) -> Iterator[Loop]:
+    """Every loop, outer ones first."""
+    for item in body:
+        if isinstance(item, Loop):
+            yield item
+            yield from loops(item.body)
+
+
 @dataclass(frozen=True, slots=True)
 class FailedCheck:
     """What a failed Check tells the user; `{value}` in the message is the offending value."""
@@ -255,6 +331,47 @@ class Arena:
     alignment: int = 64
 
 
+@dataclass(slots=True)
+class Lifetime:
+    """Positions at which a buffer is first and last in use, inclusive."""
+
+    buffer: Buffer
+    first: int
+    last: int
+
+
+def lifetimes(body: Iterable[Launch | Loop]) -> tuple[list[Lifetime], list[tuple[int, Launch]], int]:
+    """The lifetimes of arena buffers in order of birth, the launches with their positions, and the number of positions.
+
+    A loop takes a position before its launches and one after them, and what it shares with the outside or carries along lives from one
+    to the other; what a trip makes for itself lives within the trip.
+    """
+    found: dict[Buffer, Lifetime] = {}
+    placed: list[tuple[int, Launch]] = []
+    count = 0
+
+    def touch(buffers: Iterable[Buffer], at: int) -> None:
+        for buffer in buffers:
+            if buffer.space is Space.ARENA:
+                found.setdefault(buffer, Lifetime(buffer, at, at)).last = at
+
+    def walk(items: Iterable[Launch | Loop]) -> None:
+        nonlocal count
+        for item in items:
+            touch(item.args, count)
+            if isinstance(item, Launch):
+                placed.append((count, item))
+            else:
+                count += 1
+                walk(item.first)
+                walk(item.body)
+                touch(item.args, count)
+            count += 1
+
+    walk(body)
+    return list(found.values()), placed, count
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """`inputs`, `states`, `consts` and `outputs` are the external buffers in the order of the graph's; a state that is updated
@@ -264,17 +381,19 @@ class Program:
     states: tuple[Buffer, ...]
     consts: tuple[Buffer, ...]
     outputs: tuple[Buffer, ...]
-    body: tuple[Launch, ...]
+    body: tuple[Launch | Loop, ...]
     checks: tuple[FailedCheck, ...] = ()
     arena: Arena | None = None
     name: str = "main"
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
-        """All buffers: external ones, then the arena's in order of first use."""
+        """All buffers: external ones, then the arena's in order of first use. Parts of others are none."""
         seen = dict.fromkeys(self.inputs + self.states + self.consts + self.outputs)
-        for launch in self.body:
-            seen.update(dict.fromkeys(launch.args))
+        for launch in launches(self.body):
+            seen.update(dict.fromkeys(buffer for buffer in launch.args if buffer.space is not Space.PART))
+        for loop in loops(self.body):
+            seen.update(dict.fromkeys(part.whole for part in loop.parts if part.whole.space is not Space.PART))
         return tuple(seen)
 
     def __str__(self) -> str:

@@ -27,6 +27,7 @@ from graphc.program import (
     Instr,
     Launch,
     Load,
+    Loop,
     Program,
     Reduce,
     Scatter,
@@ -57,10 +58,24 @@ def run_program(
     for buffer in program.consts:
         memory[buffer][:] = check_value(np.asarray(buffer.source), buffer.type, f"constant {buffer.name}").reshape(-1)
     with np.errstate(all="ignore"):
-        for launch in program.body:
-            run_launch(launch, memory, program.checks)
+        _run(program.body, memory, program.checks)
     outputs = tuple(memory[buffer].reshape(buffer.type.shape).copy() for buffer in program.outputs)
     return outputs, {buffer: memory[buffer].reshape(buffer.type.shape).copy() for buffer in program.states}
+
+
+def _run(body: tuple[Launch | Loop, ...], memory: Memory, checks: tuple[FailedCheck, ...]) -> None:
+    for item in body:
+        if isinstance(item, Launch):
+            run_launch(item, memory, checks)
+            continue
+        _run(item.first, memory, checks)
+        for trip in range(item.trips):
+            for part in item.parts:
+                start, size, whole = part.offset(trip), part.buffer.type.size, memory[part.whole]
+                if start < 0 or start + size > whole.size:
+                    raise VerifyError(f"{item.label}: {part.buffer} lies outside {part.whole} in trip {trip}")
+                memory[part.buffer] = whole[start : start + size]
+            _run(item.body, memory, checks)
 
 
 def _allocate(program: Program) -> Memory:

@@ -34,12 +34,14 @@ from graphc.program import (
     Kernel,
     Launch,
     Load,
+    Loop,
     Program,
     Reduce,
     Scatter,
     Space,
     Store,
     Sweep,
+    loops,
 )
 from graphc.text import format_value
 from graphc.types import SHORT_NAMES
@@ -54,9 +56,9 @@ def print_program(program: Program) -> str:
         lines.append(f"  arena of {arena.size} bytes, lower bound {arena.lower_bound}, aligned to {arena.alignment}")
     for number, check in enumerate(program.checks, 1):
         lines.append(f"  check {number}: {format_value(check.message, [])}" + (f"   @ {check.loc}" if check.loc else ""))
-    for number, launch in enumerate(program.body):
+    for number, item in enumerate(program.body):
         lines.append("")
-        lines += [f"  {line}" for line in format_launch(launch, number, names)]
+        lines += [f"  {line}" for line in format_item(item, str(number), names)]
     return "\n".join([*lines, "}"]) + "\n"
 
 
@@ -64,7 +66,8 @@ def buffer_names(program: Program) -> dict[Buffer, str]:
     """Names of buffers, made unique in order of first appearance."""
     names: dict[Buffer, str] = {}
     taken: dict[str, int] = {}
-    for buffer in program.buffers:
+    parts = tuple(part.buffer for loop in loops(program.body) for part in loop.parts)
+    for buffer in program.buffers + parts:
         name = buffer.name
         while name in taken:
             taken[buffer.name] += 1
@@ -89,7 +92,24 @@ def format_constant(array: object) -> str:
     return f"[{shown}{', ...' if values.size > 4 else ''}]"
 
 
-def format_launch(launch: Launch, number: int, names: dict[Buffer, str]) -> list[str]:
+def format_item(item: Launch | Loop, number: str, names: dict[Buffer, str]) -> list[str]:
+    """A launch, or a loop with what it repeats."""
+    if isinstance(item, Launch):
+        return format_launch(item, number, names)
+    lines = [f"{number}: loop {item.trips} trips" + (f"   # {item.label}" if item.label else "")]
+    for part in item.parts:
+        trip = f"(t + {part.phase})" if part.phase else "t"
+        at = f"{part.step}*" + (f"({trip} % {part.period})" if part.period else trip)
+        where = f"{names[part.whole]}[{at}{f' + {part.start}' if part.start else ''}]"
+        lines.append(f"  {names[part.buffer]}: {part.buffer.type} = {where}")
+    for heading, letter, items in (("  first:", "f", item.first), ("  each trip t:", "", item.body)):
+        lines += [heading] if items else []
+        for position, inner in enumerate(items):
+            lines += [f"    {line}" for line in format_item(inner, f"{number}.{letter}{position}", names)]
+    return lines
+
+
+def format_launch(launch: Launch, number: int | str, names: dict[Buffer, str]) -> list[str]:
     first, *rest = format_kernel(launch.kernel)
     args = "   ".join(
         f"s{slot} = {names[buffer]} {SHORT_NAMES[part.dtype]}*{part.size}"

@@ -8,17 +8,21 @@
 5. a state is written by one launch at most, after every other launch that reads it
 6. every check runs in an earlier launch than the first store to state, so that a failed call changes nothing
 7. checks name an entry of `checks`
-8. arena buffers lie inside the arena, aligned; buffers whose lifetimes meet do not overlap, except in place (3)
+8. a loop writes outer buffers through parts alone, one part each, and no state; parts lie inside their wholes in every trip; a carry
+   has two places, of which a trip reads one and writes the other
+9. arena buffers lie inside the arena, aligned; buffers whose lifetimes meet do not overlap, except in place (3)
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from graphc.errors import VerifyError
 from graphc.kernel_verify import in_place, verify_kernel
+from graphc.loop_verify import Parts, share, verify_loop
 from graphc.program import (
     Arena,
     Buffer,
@@ -26,11 +30,16 @@ from graphc.program import (
     Contraction,
     Kernel,
     Launch,
+    Lifetime,
+    Loop,
     Program,
     Scatter,
     Space,
     Store,
     instructions,
+    launches,
+    lifetimes,
+    loops,
     read_slots,
     written_slots,
 )
@@ -42,21 +51,24 @@ def verify_program(program: Program) -> None:
     """Raises VerifyError, naming the launch at fault, where an invariant of the list above is broken."""
     _verify_buffers(program)
     seen: set[Kernel] = set()
-    for number, launch in enumerate(program.body):
+    parts = {part.buffer: part for loop in loops(program.body) for part in loop.parts}
+    for number, launch in enumerate(launches(program.body)):
         try:
             if launch.kernel not in seen:  # equal kernels are many
                 verify_kernel(launch.kernel)
                 seen.add(launch.kernel)
-            _verify_launch(program, launch)
+            _verify_launch(program, launch, parts)
         except VerifyError as error:
             raise _at(number, launch, str(error)) from None
+    for loop in loops(program.body):
+        verify_loop(loop)
     _verify_order(program)
     _verify_states(program)
     if program.arena is not None:
         _verify_arena(program, program.arena)
 
 
-def _at(number: int, launch: Launch, message: str) -> VerifyError:
+def _at(number: int, launch: Launch | Loop, message: str) -> VerifyError:
     return VerifyError(f"launch {number}{f' ({launch.label})' if launch.label else ''}: {message}")
 
 
@@ -82,9 +94,14 @@ def _verify_buffers(program: Program) -> None:
     for buffer in program.buffers:
         if buffer.space is not Space.ARENA and buffer not in listed:
             raise VerifyError(f"{buffer} is used but not listed by the program")
+    parts = {part.buffer for loop in loops(program.body) for part in loop.parts}
+    for launch in launches(program.body):
+        for buffer in launch.args:
+            if buffer.space is Space.PART and buffer not in parts:
+                raise VerifyError(f"{buffer} is a part of no buffer")
 
 
-def _verify_launch(program: Program, launch: Launch) -> None:
+def _verify_launch(program: Program, launch: Launch, parts: Parts) -> None:
     kernel = launch.kernel
     if len(launch.args) != len(kernel.slots):
         raise VerifyError(f"{len(launch.args)} buffers are bound to {len(kernel.slots)} slots")
@@ -97,54 +114,66 @@ def _verify_launch(program: Program, launch: Launch) -> None:
     for instr in instructions(kernel):
         if isinstance(instr, Check) and not 1 <= instr.code <= len(program.checks):
             raise VerifyError(f"check {instr.code} is not among the program's {len(program.checks)}")
-    _verify_aliases(launch, program.arena)
+    _verify_aliases(launch, program.arena, parts)
 
 
-def _verify_aliases(launch: Launch, arena: Arena | None) -> None:
+def _verify_aliases(launch: Launch, arena: Arena | None, parts: Parts) -> None:
     kernel = launch.kernel
     writes = sorted(written_slots(kernel))
     for written in writes:
         target = launch.args[written]
         for other in writes:
-            if other > written and _share(target, launch.args[other], arena):
+            if other > written and share(target, launch.args[other], arena, parts):
                 raise VerifyError(f"{target} and {launch.args[other]} share memory, and both are written")
         for read in read_slots(kernel):
             source = launch.args[read]
-            if _share(source, target, arena) and not (_same_place(source, target, arena) and in_place(kernel, read, written)):
+            if share(source, target, arena, parts) and not (_same_place(source, target, arena) and in_place(kernel, read, written)):
                 raise VerifyError(f"{target} is written over {source}, which other points may still read")
-
-
-def _share(a: Buffer, b: Buffer, arena: Arena | None) -> bool:
-    """Whether two buffers have memory in common."""
-    if a is b:
-        return a.type.size > 0
-    if arena is None or a.space is not Space.ARENA or b.space is not Space.ARENA:
-        return False
-    if a not in arena.offsets or b not in arena.offsets:
-        return False  # reported with the arena
-    first, second = arena.offsets[a], arena.offsets[b]
-    return first < second + b.type.nbytes and second < first + a.type.nbytes
 
 
 def _same_place(a: Buffer, b: Buffer, arena: Arena | None) -> bool:
     """Whether equal element offsets are equal addresses."""
     return a is b or (
-        arena is not None and arena.offsets[a] == arena.offsets[b] and a.type.dtype.itemsize == b.type.dtype.itemsize
+        arena is not None and a in arena.offsets and b in arena.offsets and arena.offsets[a] == arena.offsets[b] and a.type.dtype.itemsize == b.type.dtype.itemsize
     )
 
 
 def _verify_order(program: Program) -> None:
     written: dict[Buffer, int] = {}  # elements
-    for number, launch in enumerate(program.body):
-        for buffer in launch.reads:
-            if buffer.space in (Space.ARENA, Space.OUTPUT) and written.get(buffer, 0) < buffer.type.size:
-                raise _at(number, launch, f"{buffer} is read before all of it is written")
-        for slot, count in _stored(launch.kernel).items():
-            buffer = launch.args[slot]
-            written[buffer] = written.get(buffer, 0) + count
+    _verify_body_order(program.body, written)
     for buffer in program.outputs:
         if written.get(buffer, 0) < buffer.type.size:
             raise VerifyError(f"{buffer}: only {written.get(buffer, 0)} of {buffer.type.size} elements are written")
+
+
+def _verify_body_order(body: Sequence[Launch | Loop], written: dict[Buffer, int]) -> None:
+    for number, item in enumerate(body):
+        if isinstance(item, Loop):
+            _verify_loop_order(item, written)
+            continue
+        for buffer in item.reads:
+            if buffer.space in (Space.ARENA, Space.OUTPUT, Space.PART) and written.get(buffer, 0) < buffer.type.size:
+                raise _at(number, item, f"{buffer} is read before all of it is written")
+        for slot, count in _stored(item.kernel).items():
+            buffer = item.args[slot]
+            written[buffer] = written.get(buffer, 0) + count
+
+
+def _verify_loop_order(loop: Loop, written: dict[Buffer, int]) -> None:
+    """What a trip reads is written before the loop, earlier in the trip, or, of a carry, in the trip before."""
+    _verify_body_order(loop.first, written)
+    outputs = {part.buffer for part in loop.parts} & {buffer for item in loop.body for buffer in item.writes}
+    inside = dict(written)
+    for part in loop.parts:
+        if part.buffer not in outputs:
+            done = part.whole.space in (Space.INPUT, Space.STATE, Space.CONST) or written.get(part.whole, 0) >= part.whole.type.size
+            begun = part.period == 2 and written.get(part.whole, 0) >= part.buffer.type.size
+            inside[part.buffer] = part.buffer.type.size if done or begun else 0
+    _verify_body_order(loop.body, inside)
+    for part in loop.parts:
+        if part.buffer in outputs:
+            count = inside.get(part.buffer, 0) * (1 if part.period else loop.trips)
+            written[part.whole] = written.get(part.whole, 0) + count
 
 
 def _stored(kernel: Kernel) -> dict[int, int]:
@@ -185,14 +214,11 @@ def _verify_arena(program: Program, arena: Arena) -> None:
         offset = arena.offsets[buffer]
         if offset < 0 or offset % arena.alignment or offset + buffer.type.nbytes > arena.size:
             raise VerifyError(f"{buffer} at {offset} does not fit an arena of {arena.size} bytes aligned to {arena.alignment}")
-    last_use = {buffer: number for number, launch in enumerate(program.body) for buffer in launch.args}
-    live: list[Buffer] = []
-    for number, launch in enumerate(program.body):
-        born = [buffer for buffer in dict.fromkeys(launch.args) if buffer.space is Space.ARENA and buffer not in live]
-        for buffer in born:
-            for other in live:
-                # A buffer that dies here is only read here; `_verify_aliases` has judged it.
-                if last_use[other] > number and _share(buffer, other, arena):
-                    raise _at(number, launch, f"{buffer} overlaps {other}, which launch {last_use[other]} still uses")
-            live.append(buffer)
-        live = [buffer for buffer in live if last_use[buffer] > number]
+    live: list[Lifetime] = []
+    for span in sorted(lifetimes(program.body)[0], key=lambda span: span.first):
+        # A buffer that dies here is only read here; `_verify_aliases` has judged it.
+        live = [other for other in live if other.last > span.first]
+        for other in live:
+            if share(span.buffer, other.buffer, arena, {}):
+                raise VerifyError(f"launch {span.first}: {span.buffer} overlaps {other.buffer}, which launch {other.last} still uses")
+        live.append(span)

@@ -13,6 +13,13 @@ Inputs and states stand in the header; lines without `=` at the top of the body 
 module path, then the origins: `B[tanh, %3](v)` is the backward function of tanh at %3, `B[tanh](v)` where that node is not
 printed above.
 
+The body of a loop is a graph among the attributes, numbered by itself:
+
+      %3 = scan h x {body=graph step(c0: f32[8], x0: f32[8]) {
+        %0 = add c0 x0                                   : f32[8]
+        return %0
+      }, carries=1, length=50, reverse=false, sequences=1} : (f32[8],)
+
 Values of attributes: 1, 1.0, true, none, "text", (1, 2), f32 (an element type), f32[1.0, 2.0] (an array of more than 64 elements
 is a blob: row-major little-endian bytes in base64), and <name>, a Python function, which cannot be read back. Names that are not
 made of letters, digits, _ and . stand in backticks. Lines that begin with # are comments.
@@ -48,9 +55,15 @@ Names = dict[Node, str]
 
 def print_graph(graph: Graph, *, provenance: bool = True) -> str:
     """The text of a graph; without provenance it depends on nothing but what the graph computes, and on names."""
-    names = node_names(graph)
     blobs: list[np.ndarray] = []
-    lines = [VERSION_LINE, _header(graph, names)]
+    lines = [VERSION_LINE, *_graph_lines(graph, blobs, provenance)]
+    lines += [_blob_line(number, array) for number, array in enumerate(blobs)]
+    return "\n".join(lines) + "\n"
+
+
+def _graph_lines(graph: Graph, blobs: list[np.ndarray], provenance: bool) -> list[str]:
+    names = node_names(graph)
+    lines = [_header(graph, names)]
     printed: Names = {}
     for node in (*_header_inputs(graph), *_header_states(graph)):
         where = format_provenance(node, printed) if provenance else ""
@@ -62,8 +75,7 @@ def print_graph(graph: Graph, *, provenance: bool = True) -> str:
             lines.append(format_node(node, names, printed, blobs, provenance))
             printed[node] = names[node]
     lines += [_return_line(graph, names), "}"]
-    lines += [_blob_line(number, array) for number, array in enumerate(blobs)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def is_source(node: Node) -> bool:
@@ -95,7 +107,7 @@ def node_names(graph: Graph) -> Names:
 def format_node(node: Node, names: Names, printed: Mapping[Node, str], blobs: list[np.ndarray], provenance: bool = True) -> str:
     """One line. `printed` are the nodes that origins may refer to; arrays too long for the line are added to `blobs`."""
     operands = "".join(f" {names[operand]}" for operand in node.inputs)
-    attrs = ", ".join(f"{quote_name(key)}={format_value(node.attrs[key], blobs)}" for key in sorted(node.attrs))
+    attrs = ", ".join(f"{quote_name(key)}={format_value(node.attrs[key], blobs, provenance)}" for key in sorted(node.attrs))
     line = f"  {names[node]} = {quote_name(node.op.name)}{operands}" + (f" {{{attrs}}}" if attrs else "")
     line = _columns(line, f": {node.type}", TYPE_COLUMN)
     where = format_provenance(node, printed) if provenance else ""
@@ -126,8 +138,10 @@ def format_origin(origin: Origin, printed: Mapping[Node, str]) -> str:
     return f"B[{quote_name(origin.op)}](v)" if name is None else f"B[{quote_name(origin.op)}, {name}](v)"
 
 
-def format_value(value: Any, blobs: list[np.ndarray]) -> str:
+def format_value(value: Any, blobs: list[np.ndarray], provenance: bool = True) -> str:
     """An attribute's value."""
+    if isinstance(value, Graph):
+        return "\n".join(_graph_lines(value, blobs, provenance)).replace("\n", "\n  ")
     if isinstance(value, np.generic):
         value = np.asarray(value)
     if value is None:

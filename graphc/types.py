@@ -102,6 +102,17 @@ class TensorType:
         return row_major_strides(self.shape)
 
 
+@dataclass(frozen=True, slots=True)
+class TupleType:
+    """The type of a node with several results; only `get` reads one."""
+
+    items: tuple[TensorType, ...]
+
+    def __str__(self) -> str:
+        inside = ", ".join(map(str, self.items))
+        return f"({inside},)" if len(self.items) == 1 else f"({inside})"
+
+
 def row_major_strides(shape: Sequence[int]) -> tuple[int, ...]:
     strides = [1] * len(shape)
     for axis in reversed(range(len(shape) - 1)):

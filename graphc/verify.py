@@ -6,7 +6,9 @@
  4. `inputs` are input nodes, each once, with distinct names, and no other input node is read
  5. a state tensor has one node, so that all its readers and its update mean the same value
  6. updates go to states, each at most once, with a value of the state's own type
- 7. with `before`: every check (an op with an effect) of the graph before a pass is still there after it
+ 7. only `get` reads a node of several results, and none is an output or an update
+ 8. the body of a loop is a valid graph without states, updates, or constants of more than one element
+ 9. with `before`: every check (an op with an effect) of the graph before a pass is still there after it
 
 Operands stand before their readers by construction: nodes are frozen, and `Graph.nodes` is a topological order.
 """
@@ -22,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import GraphcError, VerifyError
-from graphc.graph import Graph, Node
-from graphc.op import OPS, Op
+from graphc.graph import Graph, Node, bodies, nested_nodes
+from graphc.op import OPS, Kind, Op
 from graphc.text import format_line, format_value
+from graphc.types import TupleType
 
 # What a type rule raises, beside our own errors, when operands are too few or attributes are missing or of the wrong kind.
 _RULE_BROKE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
@@ -81,8 +84,26 @@ def _verify_node(graph: Graph, node: Node) -> None:
         raise _fail(graph, node, f"{name}: {error}") from None
     except _RULE_BROKE as error:
         raise _fail(graph, node, f"{name}: the type rule fails, {type(error).__name__}: {error}") from None
-    if type_ != node.type or any(type(size) is not int for size in type_.shape):  # 2.0 == 2 and True == 1
+    items = type_.items if isinstance(type_, TupleType) else (type_,)
+    if type_ != node.type or any(type(size) is not int for item in items for size in item.shape):  # 2.0 == 2 and True == 1
         raise _fail(graph, node, f"{name}: the type rule gives {type_}, the node has {node.type}")
+    for operand in node.inputs:
+        if isinstance(operand.type, TupleType) and node.op.kind is not Kind.PROJECT:
+            raise _fail(graph, node, f"{name}: reads a node of several results")
+    for body in bodies(node):
+        _verify_body(graph, node, body)
+
+
+def _verify_body(graph: Graph, loop: Node, body: Graph) -> None:
+    if body.updates or body.states:
+        raise _fail(graph, loop, "the body of a loop reads or updates a state")
+    for node in body.nodes:
+        if node.op.name == "const" and node.attrs["value"].size > 1:
+            raise _fail(body, node, "the body of a loop holds a constant of several elements; it should be an operand")
+    try:
+        verify_graph(body)
+    except VerifyError as error:
+        raise VerifyError(f"in the body of a loop: {error}") from None
 
 
 @cache
@@ -96,7 +117,7 @@ def _arity(op: Op) -> tuple[int, float]:
 def _has_text(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_has_text, value))
-    return value is None or isinstance(value, (bool, int, float, str, np.dtype, np.generic, np.ndarray, Callable))  # type: ignore[arg-type]
+    return value is None or isinstance(value, (bool, int, float, str, np.dtype, np.generic, np.ndarray, Graph, Callable))  # type: ignore[arg-type]
 
 
 def _verify_states(graph: Graph) -> None:
@@ -113,11 +134,14 @@ def _verify_states(graph: Graph) -> None:
         if value.type != state.type:
             raise _fail(graph, value, f"a state of type {state.type} is updated with a value of type {value.type}")
         updated.add(state)
+    for node in graph.outputs:
+        if isinstance(node.type, TupleType):
+            raise _fail(graph, node, "an output has several results")
 
 
 def _verify_checks_kept(before: Graph, after: Graph) -> None:
-    kept = {_check_key(node) for node in after.nodes if node.op.effect}
-    for node in before.nodes:
+    kept = {_check_key(node) for node in nested_nodes(after) if node.op.effect}
+    for node in nested_nodes(before):
         if node.op.effect and _check_key(node) not in kept:
             raise _fail(before, node, "a check is lost")
 

@@ -71,6 +71,9 @@ class Clusters:
         for node in graph.nodes:
             if node.op.kind is Kind.SOURCE or is_free(node) or node.op.kind is Kind.VIEW:
                 continue
+            if node.op.kind is Kind.PROJECT:  # made by its loop
+                self._result(node)
+                continue
             self._read(node)
             self._place(node)
 
@@ -82,7 +85,7 @@ class Clusters:
 
     def _read(self, node: Node) -> None:
         kind = node.op.kind
-        if kind is Kind.CONTRACT or kind is Kind.SCATTER:
+        if kind in (Kind.CONTRACT, Kind.SCATTER, Kind.SCAN):
             self.barriers[node] = [read for x in node.inputs for read in leaves(x, axes_of(x.type.shape))]
             self.reads[node] = []
         elif kind is Kind.GATHER:
@@ -95,6 +98,12 @@ class Clusters:
             self.barriers[node] = []
             self.reads[node] = [read for x in node.inputs for read in leaves(x, axes_of(x.type.shape))]
 
+    def _result(self, node: Node) -> None:
+        cluster = self.owner[node.inputs[0]]
+        self.owner[node] = cluster
+        cluster.nodes.append(node)
+        self.barriers[node] = self.reads[node] = []
+
     def sources(self, node: Node) -> list[Cluster]:
         """The clusters that a node reads from, each once."""
         reads = self.reads[node] + self.barriers[node]
@@ -104,7 +113,7 @@ class Clusters:
 
     def _place(self, node: Node) -> None:
         chosen: Cluster | None = None
-        if self.fusing and not node.op.effect and node.op.kind not in (Kind.CONTRACT, Kind.SCATTER):
+        if self.fusing and not node.op.effect and node.op.kind not in (Kind.CONTRACT, Kind.SCATTER, Kind.SCAN):
             held = [self.owner[read.base] for read in self.reads[node] if read.base in self.owner and not read.where]
             candidates = sorted(dict.fromkeys(held), key=lambda cluster: (cluster.contract, cluster.depth), reverse=True)
             chosen = next((cluster for cluster in candidates if self._join(node, cluster)), None)
@@ -118,14 +127,16 @@ class Clusters:
 
     def _start(self, node: Node) -> None:
         reducing = node.op.kind is Kind.REDUCE
-        shape = node.inputs[0].type.shape if reducing else node.type.shape
+        loop = node.op.kind is Kind.SCAN
+        shape = () if loop else node.inputs[0].type.shape if reducing else node.type.shape
         cluster = Cluster(node.op.kind is Kind.CONTRACT, shape, node.attrs["axes"] if reducing else None)
-        cluster.closed = node.op.effect or node.op.kind is Kind.SCATTER
+        cluster.closed = node.op.effect or loop or node.op.kind is Kind.SCATTER
         self._add(node, cluster, reducing)
 
     def _add(self, node: Node, cluster: Cluster, row: bool) -> None:
         cluster.nodes.append(node)
-        cluster.shapes.add((node.type.shape, row))
+        if node.op.kind is not Kind.SCAN:
+            cluster.shapes.add((node.type.shape, row))
         if row:
             cluster.row.add(node)
         sources = [source for source in self.sources(node) if source is not cluster]

@@ -6,10 +6,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from graphc.program import Launch, Space
+from graphc.program import Launch, Loop, Space
 
 
-def predecessors(body: Sequence[Launch]) -> list[set[int]]:
+def predecessors(body: Sequence[Launch | Loop]) -> list[set[int]]:
     """For each launch the positions of those that must run before it. The order of `body` does not matter."""
     writer_of = {buffer: i for i, launch in enumerate(body) for buffer in launch.writes}
     before: list[set[int]] = [set() for _ in body]
@@ -37,14 +37,14 @@ def successors(before: Sequence[set[int]]) -> list[list[int]]:
     return after
 
 
-def in_order(body: Sequence[Launch]) -> tuple[Launch, ...]:
+def in_order(body: Sequence[Launch | Loop]) -> tuple[Launch | Loop, ...]:
     """The launches in the first valid order: whatever is ready and stood first goes first."""
     before = predecessors(body)
     after = successors(before)
     waiting = [len(earlier) for earlier in before]
     ready = [i for i, count in enumerate(waiting) if count == 0]
     heapq.heapify(ready)
-    order: list[Launch] = []
+    order: list[Launch | Loop] = []
     while ready:
         i = heapq.heappop(ready)
         order.append(body[i])

@@ -9,38 +9,19 @@ reads each element only at the point that writes it. Placement is greedy, larges
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from graphc.kernel_verify import accesses, in_place
 from graphc.options import Options
-from graphc.program import Arena, Buffer, Launch, Program, Space
+from graphc.program import Arena, Buffer, Launch, Lifetime, Program, Space, lifetimes
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
 
-@dataclass(slots=True)
-class Lifetime:
-    """Positions of the launches that write and last read a buffer, inclusive."""
-
-    buffer: Buffer
-    first: int
-    last: int
-
-
 def rounded(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
-
-
-def lifetimes(body: Sequence[Launch]) -> list[Lifetime]:
-    """Of arena buffers, in order of birth."""
-    found: dict[Buffer, Lifetime] = {}
-    for i, launch in enumerate(body):
-        for buffer in launch.args:
-            if buffer.space is Space.ARENA:
-                found.setdefault(buffer, Lifetime(buffer, i, i)).last = i
-    return list(found.values())
 
 
 def live_peak(spans: Sequence[Lifetime], count: int) -> int:
@@ -58,8 +39,8 @@ def live_peak(spans: Sequence[Lifetime], count: int) -> int:
 
 
 def memory(program: Program, options: Options) -> Program:
-    spans = lifetimes(program.body)
-    heirs = _heirs(program.body, spans)
+    spans, launches, count = lifetimes(program.body)
+    heirs = _heirs(launches, spans)
     # a chain of buffers that hand their place on is placed as one
     root: dict[Buffer, Buffer] = {}
     chains: dict[Buffer, list[Lifetime]] = {}
@@ -69,17 +50,17 @@ def memory(program: Program, options: Options) -> Program:
     blocks = [Lifetime(head, min(s.first for s in chain), max(s.last for s in chain)) for head, chain in chains.items()]
     offsets = _place(blocks)
     size = max((offsets[b.buffer] + rounded(b.buffer.type.nbytes, ALIGNMENT) for b in blocks), default=0)
-    bound = live_peak(blocks, len(program.body))
+    bound = live_peak(blocks, count)
     return replace(program, arena=Arena({span.buffer: offsets[root[span.buffer]] for span in spans}, size, bound, ALIGNMENT))
 
 
-def _heirs(body: Sequence[Launch], spans: Sequence[Lifetime]) -> Mapping[Buffer, Buffer]:
+def _heirs(launches: Sequence[tuple[int, Launch]], spans: Sequence[Lifetime]) -> Mapping[Buffer, Buffer]:
     """For a buffer, the one of the same size that dies in the launch that writes it, and whose place it may take."""
     last = {span.buffer: span.last for span in spans}
     first = {span.buffer: span.first for span in spans}
     taken: set[Buffer] = set()
     heirs: dict[Buffer, Buffer] = {}
-    for i, launch in enumerate(body):
+    for i, launch in launches:
         slots = {buffer: slot for slot, buffer in enumerate(launch.args)}
         dying = [old for old in launch.reads if old.space is Space.ARENA and last[old] == i and first[old] < i and old not in taken]
         if not dying:

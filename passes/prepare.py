@@ -13,6 +13,7 @@ from graphc.index import axes_of
 from graphc.op import OPS, Kind, derive
 from graphc.passes.access import is_free, leaves, whole
 from graphc.passes.composite import expand
+from graphc.rewriting import splat
 
 
 def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
@@ -20,11 +21,17 @@ def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     graph = graph.rewrite(expand).rewrite(_lay_out_operands)
     base_of: dict[Node, Node] = {}
 
+    def may_hold(base: Node, is_output: bool) -> bool:
+        """Whether the kernel of `base` can store straight to where it is wanted."""
+        if base.op.kind not in (Kind.SCATTER, Kind.PROJECT):
+            return True
+        # a scatter fills one buffer, which it first clears, and so does a loop, but for its carries, of which it keeps two
+        carry = base.op.kind is Kind.PROJECT and base.attrs["index"] < base.inputs[0].attrs["carries"]
+        return is_output and not carry and base not in base_of.values()
+
     def computed(node: Node, is_output: bool) -> Node:
         base = None if is_free(node) else whole(node)
-        # a scatter fills one buffer, which it first clears: no state, and one output
-        taken = base is not None and base.op.kind is Kind.SCATTER and (not is_output or base in base_of.values())
-        if base is None or base.op.kind is Kind.SOURCE or taken:
+        if base is None or base.op.kind is Kind.SOURCE or not may_hold(base, is_output):
             node = base = _copy(node)
         base_of[node] = base
         return node
@@ -43,10 +50,13 @@ def _lay_out_operands(node: Node) -> Node:
     if kind is Kind.CONTRACT:
         return node.with_inputs(tuple(map(_laid_out, node.inputs)))
     if kind is Kind.SCATTER:
-        index, updates = (x if not is_free(x) and whole(x) is not None else _copy(x) for x in node.inputs)
+        index, updates = (x if not is_free(x) and _is_exact(whole(x)) else _copy(x) for x in node.inputs)
         if whole(index) is whole(updates):  # two operands, two buffers
             updates = _copy(updates)
         return node.with_inputs((index, updates))
+    if kind is Kind.SCAN:
+        carries = node.attrs["carries"]
+        return node.with_inputs(tuple(x if _in_order(x, i < carries) else _copy(x) for i, x in enumerate(node.inputs)))
     if kind is Kind.GATHER:
         x, index = node.inputs
         return node if _readable(x, node.attrs["axis"]) else node.with_inputs((_copy(x), index))
@@ -63,6 +73,16 @@ def _laid_out(node: Node) -> Node:
         if len(pieces) == 1 and not pieces[0].where:
             return node.with_inputs((_laid_out(node.inputs[0]),))
     return _copy(node)
+
+
+def _is_exact(base: Node | None) -> bool:
+    """Whether a node has a buffer of just its size: not so the last value of a carry."""
+    return base is not None and base.op.kind is not Kind.PROJECT
+
+
+def _in_order(node: Node, begins_carry: bool) -> bool:
+    """Whether the elements lie in memory in order, or, where a carry begins with them, are all the same."""
+    return splat(node) is not None if is_free(node) and begins_carry else not is_free(node) and whole(node) is not None
 
 
 def _readable(node: Node, axis: int | None = None, masked: bool = False) -> bool:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from graphc.options import Options
 from graphc.passes.dependencies import predecessors, successors
-from graphc.passes.memory import ALIGNMENT, lifetimes, live_peak, rounded
-from graphc.program import Buffer, Launch, Program, Space
+from graphc.passes.memory import ALIGNMENT, live_peak, rounded
+from graphc.program import Buffer, Launch, Loop, Program, Space, lifetimes
 
 
 def schedule(program: Program, options: Options) -> Program:
@@ -21,11 +21,12 @@ def schedule(program: Program, options: Options) -> Program:
     return program
 
 
-def _peak(body: tuple[Launch, ...]) -> int:
-    return live_peak(lifetimes(body), len(body))
+def _peak(body: tuple[Launch | Loop, ...]) -> int:
+    spans, _, count = lifetimes(body)
+    return live_peak(spans, count)
 
 
-def _greedy(body: tuple[Launch, ...]) -> tuple[Launch, ...]:
+def _greedy(body: tuple[Launch | Loop, ...]) -> tuple[Launch | Loop, ...]:
     before = predecessors(body)
     after = successors(before)
     waiting = [len(earlier) for earlier in before]
@@ -34,7 +35,7 @@ def _greedy(body: tuple[Launch, ...]) -> tuple[Launch, ...]:
         for buffer in launch.reads:
             readers[buffer] = readers.get(buffer, 0) + 1
     ready = {i for i, count in enumerate(waiting) if count == 0}
-    order: list[Launch] = []
+    order: list[Launch | Loop] = []
 
     def growth(i: int) -> tuple[int, int]:
         launch = body[i]
