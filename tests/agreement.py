@@ -21,6 +21,7 @@ from graphc.op import Kind
 SAMPLES = 5
 DISTURBANCE = 6  # units in the last place
 INEXACT = frozenset({"exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sin", "cos", "power", "sum", "prod", "contract"})
+ROUNDING = frozenset({"add", "sub", "mul", "div", "sqrt", "rsqrt", "mod", "scatter_add"})
 SELECTING = frozenset({"max", "min", "maximum", "minimum"})  # which of 0.0 and -0.0 wins is nobody's promise
 
 Values = dict[Node, np.ndarray]
@@ -113,11 +114,11 @@ def _tainted(graph: Graph, by: Callable[[Node], bool]) -> set[Node]:
 def _disturbed(graph: Graph, given: Mapping[Node, np.ndarray], rng: np.random.Generator, inexact: set[Node]) -> Values:
     values: Values = {}
 
-    def shaken(array: np.ndarray) -> np.ndarray:
+    def shaken(array: np.ndarray, units: int = DISTURBANCE) -> np.ndarray:
         if array.dtype.kind != "f":
             return array
         sign = 2.0 * rng.integers(0, 2, array.shape) - 1
-        moved = array * (1 + sign * (DISTURBANCE * np.finfo(array.dtype).eps))
+        moved = array * (1 + sign * (units * np.finfo(array.dtype).eps))
         # a sum of zeros, or one that cancels, has the sign that its order gives it
         return np.where(array == 0, np.copysign(0, sign), moved).astype(array.dtype)
 
@@ -138,7 +139,11 @@ def _disturbed(graph: Graph, given: Mapping[Node, np.ndarray], rng: np.random.Ge
                     size = np.asarray(node.op.ref(node.attrs, *map(np.abs, operands)))
                     bias = np.finfo(value.dtype).eps * _terms(node) / 16 * size * (2 * rng.integers(0, 2) - 1)
                     value = value + np.where(np.isfinite(bias), bias, 0).astype(value.dtype)
-                values[node] = shaken(value) if rounds else value
+                if rounds:
+                    value = shaken(value)
+                elif node in inexact and node.op.name in ROUNDING:  # operands a little apart may round to neighbours
+                    value = shaken(value, 1)
+                values[node] = value
     return values
 
 
