@@ -10,6 +10,7 @@ from graphc.executable import Executable, compile
 from graphc.options import Options
 from graphc.parse import parse
 from graphc.saving import load, save
+from graphc.scanning import scan
 from graphc.seeding import manual_seed
 from graphc.tensor import State, Tensor, constant, input, state
 from graphc.training import TrainStep, train_step
@@ -20,5 +21,5 @@ __version__ = "0.1.0"
 __all__ = [
     *_functions, "DTypeError", "Executable", "GraphcError", "InputError", "Options", "ParseError", "ShapeError", "State", "Tensor", "TrainStep",
     "VerifyError", "bool_", "compile", "constant", "custom_vjp", "float32", "float64", "grad", "input", "int32", "int64", "jvp", "load",
-    "manual_seed", "nn", "optim", "parse", "random", "save", "state", "train_step", "vjp",
+    "manual_seed", "nn", "optim", "parse", "random", "save", "scan", "state", "train_step", "vjp",
 ]  # fmt: skip

@@ -28,6 +28,7 @@ import numpy as np
 import graphc
 from graphc.cost import total_flops
 from graphc.errors import GraphcError, InputError
+from graphc.program import launches
 from graphc.types import DTYPES
 
 _SIZES = "{} is traced for the sizes of its arguments: give them, as in --input x=f32[32,64]"
@@ -72,13 +73,14 @@ def _dump(executable: graphc.Executable, arguments: argparse.Namespace) -> str:
 def _stats(executable: graphc.Executable, arguments: argparse.Namespace) -> str:
     graph, program, memory = executable.graph, executable.program, executable.memory
     ops = Counter(node.op.name for node in graph.nodes)
-    launches = Counter(type(launch.kernel).__name__.lower() for launch in program.body)
+    kernels = [launch.kernel for launch in launches(program.body)]
+    forms = Counter(type(kernel).__name__.lower() for kernel in kernels)
     rows = [
         ("inputs", ", ".join(f"{buffer.name}: {buffer.type}" for buffer in program.inputs) or "none"),
         ("graph", f"{len(graph.nodes):,} nodes: " + ", ".join(f"{count} {name}" for name, count in ops.most_common(8))),
         ("operations", f"{total_flops(graph):,} before optimization"),
-        ("kernels", f"{len({launch.kernel for launch in program.body})} distinct"),
-        ("launches", f"{len(program.body)}: " + ", ".join(f"{count} {name}" for name, count in launches.most_common())),
+        ("kernels", f"{len(set(kernels))} distinct"),
+        ("launches", f"{len(kernels)}: " + ", ".join(f"{count} {name}" for name, count in forms.most_common())),
         ("states", f"{len(program.states)}, {sum(buffer.type.nbytes for buffer in program.states):,} bytes"),
         ("parameters", f"{memory.parameter_bytes:,} bytes"),
         ("arena", f"{memory.arena_bytes:,} bytes; lower bound {memory.lower_bound_bytes:,}, ratio {memory.ratio:.3f}"),

@@ -270,17 +270,20 @@ class Loop:
     label: str = ""
 
     @cached_property
+    def part_of(self) -> dict[Buffer, Part]:
+        return {part.buffer: part for part in self.parts}
+
+    @cached_property
     def writes(self) -> tuple[Buffer, ...]:
         """The outer buffers written, and those that only this loop uses but that live from trip to trip."""
-        whole = {part.buffer: part.whole for part in self.parts}
         found = [buffer for launch in self.first for buffer in launch.writes]
-        found += [whole[buffer] for item in self.body for buffer in item.writes if buffer in whole]
+        found += [self.part_of[buffer].whole for item in self.body for buffer in item.writes if buffer in self.part_of]
         return tuple(dict.fromkeys(found))
 
     @cached_property
     def reads(self) -> tuple[Buffer, ...]:
         """The outer buffers read but not written."""
-        whole = {part.buffer: part.whole for part in self.parts}
+        whole = {buffer: part.whole for buffer, part in self.part_of.items()}
         own = {*self.writes, *(buffer for item in self.body for buffer in item.writes)}
         found = [buffer for item in (*self.first, *self.body) for buffer in item.reads]
         return tuple(dict.fromkeys(whole.get(buffer, buffer) for buffer in found if whole.get(buffer, buffer) not in own))

@@ -44,7 +44,7 @@ from graphc.program import (
     written_slots,
 )
 
-_WRITABLE = (Space.STATE, Space.OUTPUT, Space.ARENA)
+_WRITABLE = (Space.STATE, Space.OUTPUT, Space.ARENA, Space.PART)
 
 
 def verify_program(program: Program) -> None:

@@ -44,7 +44,7 @@ def fold(graph: Graph, options: Options) -> Graph:
 def _folded(node: Node) -> Node:
     if not node.inputs:
         return _as_splat(node, node.attrs["value"]) if node.op.name == "const" else node
-    if node.op.effect:
+    if node.op.effect or node.op.kind in (Kind.SCAN, Kind.PROJECT):
         return node
     if node.op.kind is Kind.VIEW and (value := splat(node)) is not None:
         return node if _is_plain_splat(node) else splat_node(node, value)

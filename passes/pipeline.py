@@ -18,6 +18,7 @@ from typing import Any
 from graphc.errors import InputError, VerifyError
 from graphc.graph import Graph
 from graphc.options import Options
+from graphc.passes.bodies import map_bodies
 from graphc.passes.cse import cse
 from graphc.passes.dce import dce
 from graphc.passes.fold import fold
@@ -116,7 +117,7 @@ def run_passes(
         before = stages[-1].ir
         start = time.perf_counter()
         with _note(f"in pass {name!r}"):
-            after = run(before, options)
+            after = _run(run, before, options)
         stages.append(Stage(name, after, time.perf_counter() - start))
         if checked and after is not before:
             with _note(f"after pass {name!r}"):
@@ -124,6 +125,13 @@ def run_passes(
         if dump is not None:
             dump(stages[-1])
     return tuple(stages)
+
+
+def _run(run: Callable[[Any, Options], Any], ir: IR, options: Options) -> IR:
+    """A pass on a program, or on a graph and the bodies of its loops."""
+    if isinstance(ir, Graph) and run is not fuse:
+        ir = map_bodies(ir, lambda body: run(body, options))
+    return run(ir, options)
 
 
 def _verify(ir: IR, before: IR | None) -> None:
