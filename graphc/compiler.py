@@ -2,23 +2,30 @@
 
 native = Native(graph, Options(), threads=None)
 native.stages            ("input", "fold", ..., "memory", "program", "llvm", "asm")
+native.compiled_from     "cache" or "compiler"
 outputs = native(arrays)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphc.errors import InputError
+from graphc.fingerprint import NoKey, pool_key, program_key
 from graphc.graph import Graph
 from graphc.options import Options
 from graphc.program import Program
 from graphc.tensor import State
+
+if TYPE_CHECKING:
+    from graphc.cache import Store
+    from graphc.codegen.object import CompiledObject
+    from graphc.codegen.target import Target
 
 EMITTED = ("program", "llvm", "asm")
 
@@ -41,8 +48,6 @@ class Native:
     """One graph, compiled once. `earlier` are stages from before the graph was complete (the loss before differentiation)."""
 
     def __init__(self, graph: Graph, options: Options, threads: int | None, earlier: Mapping[str, Graph]):
-        from graphc.codegen.object import compile_program
-        from graphc.codegen.pool import pool_object
         from graphc.codegen.target import host_target
         from graphc.passes.pipeline import run_passes
         from graphc.runtime.binding import Signature
@@ -59,7 +64,7 @@ class Native:
         if not isinstance(program, Program):
             raise TypeError("the last pass makes a Program")
         self.program = program
-        self._object = compile_program(program, self.target)
+        self._object, self.compiled_from, self.cache_note = compiled_object(program, self.target)
         self.signature = Signature([buffer.name for buffer in program.inputs], [buffer.type for buffer in program.inputs])
         target = self.target
         self.executable = Executable(
@@ -98,6 +103,44 @@ class Native:
         arena = self.program.arena
         parameters = sum(buffer.type.nbytes for buffer in self.program.states if getattr(buffer.source, "requires_grad", False))
         return MemoryReport(arena.size if arena else 0, arena.lower_bound if arena else 0, parameters)
+
+
+def compiled_object(program: Program, target: Target) -> tuple[CompiledObject, str, str]:
+    """A program's object; whether it came from the "cache" or the "compiler"; and why the cache was not used, if it was not."""
+    from graphc import cache
+    from graphc.codegen.object import CompiledObject, compile_program, describe
+
+    store, key = _place(cache.open_store(), lambda: program_key(program, target))
+    entry = store.load(key)
+    described = describe(program)
+    if entry is not None:
+        return CompiledObject(entry.object, {**described, **entry.manifest}, entry.packed), "cache", ""
+    made = compile_program(program, target)
+    emitted = {name: value for name, value in made.manifest.items() if name not in described}
+    store.save(key, cache.Entry(emitted, made.packed, made.object))
+    return made, "compiler", store.off
+
+
+def pool_object(target: Target) -> bytes:
+    """The thread pool's object."""
+    from graphc import cache
+
+    store, key = _place(cache.open_store(), lambda: pool_key(target))
+    entry = store.load(key)
+    if entry is None:
+        from graphc.codegen import pool
+
+        entry = cache.Entry({}, b"", pool.pool_object(target))
+        store.save(key, entry)
+    return entry.object
+
+
+def _place(store: Store, key: Callable[[], str]) -> tuple[Store, str]:
+    """The store and the key in it; a store that is off where there is no key."""
+    try:
+        return store, "" if store.path is None else key()
+    except NoKey as error:
+        return replace(store, path=None, off=str(error)), ""
 
 
 def states_of(graph: Graph) -> list[State]:

@@ -183,6 +183,16 @@ class Executable:
         """How long each pass took."""
         return dict(self._shown().seconds)
 
+    @property
+    def compiled_from(self) -> str:
+        """Where the machine code came from: the "compiler", or the "cache" on disk."""
+        return self._shown().compiled_from
+
+    @property
+    def cache_note(self) -> str:
+        """Why the cache on disk was not used; empty if it was."""
+        return self._shown().cache_note
+
     # --- state ---
 
     def states(self) -> list[State]:

@@ -14,6 +14,9 @@ settings.register_profile("quick", derandomize=True, max_examples=100, **_COMMON
 settings.register_profile("thorough", derandomize=False, max_examples=3000, print_blob=True, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+# Tests are of the compiler, not of what it said last time, and write nothing into the user's directories. test_cache.py turns it on.
+os.environ["GRAPHC_CACHE"] = "0"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="rewrite the expectations in tests/graphs from what the passes do now")

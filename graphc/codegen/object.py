@@ -9,6 +9,7 @@ Equal kernels are emitted once. The object has one exported symbol, the entry, a
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from graphc.codegen.entry import argument_bytes, emit_entry
 from graphc.codegen.kernel import KernelCode
 from graphc.codegen.target import Target
 from graphc.errors import GraphcError
-from graphc.program import Buffer, Contraction, Kernel, Program, Scatter, Space, Sweep
+from graphc.program import Buffer, Contraction, Kernel, Program, Scatter, Space, Sweep, launches
 from graphc.types import SHORT_NAMES
 
 Emitter = Callable[[Module, Target, Kernel, int], KernelCode]
@@ -35,7 +36,11 @@ class CompiledObject:
 
     object: bytes
     manifest: dict[str, Any]
-    llvm: str  # the module's text before optimisation
+    packed: bytes  # the module's text before optimisation, by zlib
+
+    @property
+    def llvm(self) -> str:
+        return zlib.decompress(self.packed).decode()
 
     def assembly(self) -> str:
         return llvm.emit_assembly(self.llvm, Target(**self.manifest["target"]))
@@ -45,7 +50,7 @@ def compile_program(program: Program, target: Target, emit: Emitter | None = Non
     """`emit` stands in for `emit_kernel`, for kernels written by hand."""
     module = llvm.new_module(target)
     codes: dict[Kernel, KernelCode] = {}
-    for launch in program.body:
+    for launch in launches(program.body):
         if launch.kernel not in codes:
             codes[launch.kernel] = (emit or emit_kernel)(module, target, launch.kernel, len(codes))
     offsets, arena_bytes = _arena(program)
@@ -60,23 +65,30 @@ def compile_program(program: Program, target: Target, emit: Emitter | None = Non
             fn.attributes = f"nounwind {fn.attributes}".rstrip()
     text = str(module)
     manifest = {
+        **describe(program),
+        "arena_bytes": args_offset + argument_bytes(program),
+        "worker_scratch": max((code.worker_scratch for code in codes.values()), default=0),
+        "kernels": len(codes),
+        "launches": sum(1 for _ in launches(program.body)),
+        "parallel": any(phase.units > phase.grain for code in codes.values() for phase in code.phases),
+        "target": dataclasses.asdict(target),
+    }
+    return CompiledObject(llvm.emit_object(text, target), manifest, zlib.compress(text.encode(), 1))
+
+
+def describe(program: Program) -> dict[str, Any]:
+    """What the manifest says of the program itself, names and messages included: all that the machine code does not decide."""
+    return {
         "version": MANIFEST_VERSION,
         "name": program.name,
         "entry": ENTRY,
-        "arena_bytes": args_offset + argument_bytes(program),
-        "worker_scratch": max((code.worker_scratch for code in codes.values()), default=0),
         "inputs": _external(program.inputs),
         "states": _external(program.states),
         "consts": _external(program.consts),
         "outputs": _external(program.outputs),
         "updated": _updated(program),
         "checks": [{"message": check.message, "loc": check.loc} for check in program.checks],
-        "kernels": len(codes),
-        "launches": len(program.body),
-        "parallel": any(phase.units > phase.grain for code in codes.values() for phase in code.phases),
-        "target": dataclasses.asdict(target),
     }
-    return CompiledObject(llvm.emit_object(text, target), manifest, text)
 
 
 def emit_kernel(module: Module, target: Target, kernel: Kernel, number: int) -> KernelCode:
@@ -119,5 +131,5 @@ def _external(buffers: Sequence[Buffer]) -> list[dict[str, Any]]:
 
 def _updated(program: Program) -> list[int]:
     """Positions of the states that the program writes."""
-    written = {buffer for launch in program.body for buffer in launch.writes}
+    written = {buffer for launch in launches(program.body) for buffer in launch.writes}
     return [position for position, state in enumerate(program.states) if state in written]
