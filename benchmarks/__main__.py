@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("steps", "calls", "math_ulp")
+NAMES = ("steps", "kernels", "calls", "math_ulp")
 
 
 def main() -> int:

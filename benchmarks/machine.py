@@ -40,13 +40,13 @@ def fma_peak(threads: int = 1, seconds: float = 0.3) -> float:
         return sum(pool.map(lambda _: best(), range(threads))) / 1e9
 
 
-def triad(megabytes: int = 192, repeats: int = 5) -> float:
-    """GB/s of a = b + s * c from memory, one thread, through a compiled sweep; counts three arrays."""
+def triad(megabytes: int = 192, repeats: int = 5, threads: int = 1) -> float:
+    """GB/s of a = b + s * c from memory through a compiled sweep; counts three arrays."""
     import graphc
 
     size = megabytes * (1 << 20) // 12
     b, c = graphc.input("b", (size,)), graphc.input("c", (size,))
-    sweep = graphc.compile(b + 2.5 * c, threads=1)
+    sweep = graphc.compile(b + 2.5 * c, threads=threads)
     arrays = {name: np.ones(size, np.float32) for name in "bc"}
     out = sweep(**arrays)
     best = 1e9
