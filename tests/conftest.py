@@ -14,7 +14,8 @@ settings.register_profile("quick", derandomize=True, max_examples=100, **_COMMON
 settings.register_profile("thorough", derandomize=False, max_examples=3000, print_blob=True, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-# Tests are of the compiler, not of what it said last time, and write nothing into the user's directories. test_cache.py turns it on.
+# Tests are of the compiler, not of what it said last time, and write nothing into the user's directories.
+# tests/test_cache.py turns it on.
 os.environ["GRAPHC_CACHE"] = "0"
 
 
