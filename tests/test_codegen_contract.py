@@ -21,7 +21,7 @@ from graphc.codegen import llvm
 from graphc.codegen.blocking import block
 from graphc.codegen.contract import emit_contraction
 from graphc.codegen.contract_plan import plan_job
-from graphc.codegen.flat import flatten
+from graphc.codegen.orientation import oriented
 from graphc.codegen.microkernel import most_rows, tile_function
 from graphc.codegen.registers import lanes_of
 from graphc.codegen.target import host_target, level_target
@@ -208,12 +208,12 @@ def test_depth_in_parts() -> None:
     def body(b: Index, i: Index, j: Index) -> list[Instr]:
         return [Load(2, b * 420 + i * 35 + j, float32), apply("add", 0, 1), Store(2, b * 420 + i * 35 + j, 2, float32)]
 
-    cases = [epilogue_case(12, 35, 9001, body, [(float32, 2 * 420)], layout, batch) for layout in LAYOUTS for batch in (0, 2)]
+    cases = [epilogue_case(12, 35, 4001, body, [(float32, 2 * 420)], layout, batch) for layout in LAYOUTS for batch in (0, 2)]
     for level in RUNNABLE:
-        assert all(block(flatten(kernel), level_target(level)).k_parts > 1 for kernel, _ in cases)
+        assert all(block(oriented(kernel, level_target(level)), level_target(level)).k_parts > 1 for kernel, _ in cases)
     check(cases[:1], RUNNABLE)
     check(cases)
-    check_einsums(LAYOUTS, shapes((33, 40, 9000)))
+    check_einsums(LAYOUTS, shapes((33, 40, 4000)))
 
 
 def test_several_units() -> None:
@@ -225,8 +225,9 @@ def test_operands_that_lie_badly_are_packed(dtype: np.dtype) -> None:
     """Steps of k a page apart, and many of them."""
     sizes = dict(i=140, j=270, k=1000)
     for level in RUNNABLE:
-        flat = flatten(contraction("ki,kj->ij", sizes, dtype))
-        job = plan_job(level_target(level), flat, block(flat, level_target(level)))
+        target = level_target(level)
+        flat = oriented(contraction("ki,kj->ij", sizes, dtype), target)
+        job = plan_job(target, flat, block(flat, target))
         assert (job.a_source, job.b_source) == ("packed", "packed")
     check_einsums(["ki,kj->ij", "ik,kj->ij"], [sizes], dtype, RUNNABLE)
 
@@ -462,7 +463,7 @@ def test_blocks_cover_the_space() -> None:
     """Panels, tiles and blocks cover every row and column once, whatever the shape."""
     for level, (m, n, k) in itertools.product(LEVELS, itertools.product([1, 2, 13, 64, 500, 3000], repeat=3)):
         target = level_target(level)
-        flat = flatten(contraction("ik,jk->ij", dict(i=m, j=n, k=k)))
+        flat = oriented(contraction("ik,jk->ij", dict(i=m, j=n, k=k)), target)
         blocks, m, n = block(flat, target), flat.m, flat.n
         lanes = lanes_of(target, np.dtype(np.float32))
         columns = (blocks.panels - 1) * blocks.width

@@ -24,9 +24,10 @@ from graphc.codegen.dotkernel import dot_function, dot_shape
 from graphc.codegen.driver import Kind, Pack, Run, add_table, pack_function, run_function
 from graphc.codegen.epilogue import emit_epilogue
 from graphc.codegen.evaluate import evaluation, turned_evaluation
-from graphc.codegen.flat import BATCH, M, N, Operand, flatten
+from graphc.codegen.flat import BATCH, M, N, Operand
 from graphc.codegen.kernel import KernelCode, Phase
 from graphc.codegen.microkernel import tile_function, zero_tile_function
+from graphc.codegen.orientation import oriented
 from graphc.codegen.packing import copy_function, turn_function
 from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.splitk import KERNEL_PARAMS, emit_finish
@@ -40,7 +41,7 @@ Fields = dict[enum.IntEnum, int | str]
 
 
 def emit_contraction(module: Module, target: Target, kernel: Contraction, name: str) -> KernelCode:
-    flat = flatten(kernel)
+    flat = oriented(kernel, target)
     if not flat.batch * flat.m * flat.n:
         return KernelCode(())
     job = plan_job(target, flat, block(flat, target))

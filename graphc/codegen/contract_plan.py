@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from graphc.codegen.blocking import Blocking
 from graphc.codegen.evaluate import better_along_k
-from graphc.codegen.flat import Flat, Operand
+from graphc.codegen.flat import BATCH, Flat, Operand
 from graphc.codegen.packing import panel_bytes
 from graphc.codegen.target import Target
 
@@ -156,6 +156,8 @@ def _a_lies_badly(flat: Flat, blocks: Blocking, target: Target) -> bool:
     """Whether the tiles of A, read again for every panel, are worth packing although they could be read in place."""
     a = flat.lhs
     if blocks.panels < _REUSES_TO_PACK or blocks.dots or not (a.contiguous_rows or a.contiguous_k):
+        return False
+    if flat.batch > 1 and BATCH not in a.load.offset.axes():  # it would be packed again for every batch element
         return False
     assert a.row_stride is not None and a.k_stride is not None
     if a.contiguous_k:

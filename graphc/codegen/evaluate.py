@@ -18,7 +18,7 @@ from graphc.codegen.packing import PACK_PARAMS, turn_function
 from graphc.codegen.registers import lanes_of, store_lanes
 from graphc.codegen.strips import StripBody, StripLoop, Strips, in_strips
 from graphc.codegen.target import Target
-from graphc.program import Load
+from graphc.program import Load, Store
 
 
 def evaluation(module: Module, target: Target, flat: Flat, operand: Operand, along_k: bool, name: str) -> str:
@@ -59,11 +59,16 @@ def turned_evaluation(module: Module, target: Target, flat: Flat, rows_at: int, 
 
 def better_along_k(target: Target, flat: Flat, operand: Operand) -> bool:
     """Whether registers along k read memory better than registers along the operand's rows."""
+    along_k, along_rows = (
+        contiguity(operand.load, axis, flat.extents[axis], lanes_of(target, flat.dtype)) for axis in (K, operand.row_axis)
+    )
+    return along_k > along_rows
 
-    def merit(axis: int) -> int:
-        load = in_strips(operand.load, Strips(axis, flat.extents[axis], lanes_of(target, flat.dtype)))
-        assert isinstance(load, Load)
-        stride = load.offset.stride(axis)
-        return 0 if stride is None or flat.extents[axis] == 1 else 2 if abs(stride) == 1 else 1
 
-    return merit(K) > merit(operand.row_axis)
+def contiguity(instr: Load | Store, axis: int, extent: int, lanes: int) -> int:
+    """2 where registers along an axis are contiguous in memory, 1 where they have another stride, 0 where they have none or there is
+    nothing to run along."""
+    cut = in_strips(instr, Strips(axis, extent, lanes))
+    assert isinstance(cut, (Load, Store))
+    stride = cut.offset.stride(axis)
+    return 0 if stride is None or extent == 1 else 2 if abs(stride) == 1 else 1

@@ -10,6 +10,7 @@ stays irregular is packed by evaluating the map.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,41 +82,27 @@ class Flat:
         return None
 
 
-def flatten(kernel: Contraction) -> Flat:
-    groups = (kernel.batch, kernel.m, kernel.n, kernel.k)
+def flatten(kernel: Contraction, columns: str = "n", moved: int = 0) -> Flat:
+    """`columns` is the group, m or n, that becomes axis N, and with it its operand `rhs`; its first `moved` axes join the batch."""
+    extents = kernel.batch + kernel.m + kernel.n + kernel.k
+    ends = list(itertools.accumulate(map(len, (kernel.batch, kernel.m, kernel.n, kernel.k)), initial=0))
+    batch, m, n, k = (range(*span) for span in itertools.pairwise(ends))
+    rows, across = (m, n) if columns == "n" else (n, m)
+    left, right = (kernel.lhs, kernel.rhs) if columns == "n" else (kernel.rhs, kernel.lhs)
+    groups = ([*batch, *across[:moved]], [*rows], [*across[moved:]], [*k])
+    sizes = [math.prod(extents[number] for number in group) for group in groups]
     values: dict[int, Index] = {}
-    number = 0
-    for axis, group in enumerate(groups):
-        for one in unflatten(Index.axis(axis, math.prod(group)), group):
-            values[number] = one
-            number += 1
-    batch, m, n, k = (math.prod(group) for group in groups)
-    lhs, rhs = _operand(kernel.lhs, values, M, m, k), _operand(kernel.rhs, values, N, n, k)
+    for axis, (group, size) in enumerate(zip(groups, sizes, strict=True)):
+        values.update(zip(group, unflatten(Index.axis(axis, size), [extents[number] for number in group]), strict=True))
+    lhs, rhs = _operand(left, values, M, sizes[M], sizes[K]), _operand(right, values, N, sizes[N], sizes[K])
     epilogue = tuple(substituted(instr, values) for instr in kernel.epilogue)
-    return _oriented(Flat(batch, m, n, k, lhs, rhs, epilogue, kernel.slots, kernel.dtype))
+    return Flat(*sizes, lhs, rhs, epilogue, kernel.slots, kernel.dtype)
 
 
 def _operand(load: Load, values: Mapping[int, Index], axis: int, rows: int, depth: int) -> Operand:
     flat = substituted(load, values)
     assert isinstance(flat, Load)
     return Operand(flat, axis, rows, depth, flat.offset.stride(axis), flat.offset.stride(K))
-
-
-def _oriented(flat: Flat) -> Flat:
-    """Lanes run along n: m and n are exchanged where results are contiguous along m only, or n is a single column."""
-    if _lane_merit(flat, M) <= _lane_merit(flat, N):
-        return flat
-    exchange = {M: Index.axis(N, flat.m), N: Index.axis(M, flat.n)}
-    lhs, rhs = (_operand(one.load, exchange, axis, one.rows, one.depth) for one, axis in ((flat.rhs, M), (flat.lhs, N)))
-    epilogue = tuple(substituted(instr, exchange) for instr in flat.epilogue)
-    return Flat(flat.batch, flat.n, flat.m, flat.k, lhs, rhs, epilogue, flat.slots, flat.dtype)
-
-
-def _lane_merit(flat: Flat, axis: int) -> int:
-    """How well lanes along an axis serve: nothing to run along, stores scattered, or stores contiguous."""
-    if flat.extents[axis] == 1:
-        return 0
-    return 2 if all(i.offset.stride(axis) == 1 for i in flat.epilogue if isinstance(i, Store)) else 1
 
 
 def substituted(instr: Instr, values: Mapping[int, Index]) -> Instr:
