@@ -9,7 +9,7 @@ Carlo arithmetic: D. S. Parker, 1997): the spread bounds what rounding alone can
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ SAMPLES = 5
 DISTURBANCE = 6  # units in the last place
 INEXACT = frozenset({"exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sin", "cos", "power", "sum", "prod", "contract"})
 ROUNDING = frozenset({"add", "sub", "mul", "div", "sqrt", "rsqrt", "mod", "scatter_add"})
-SELECTING = frozenset({"max", "min", "maximum", "minimum"})  # which of 0.0 and -0.0 wins is nobody's promise
+SELECTING = frozenset({"max", "min", "maximum", "minimum"})
 
 Values = dict[Node, np.ndarray]
 
@@ -33,14 +33,14 @@ class Reference:
     def __init__(self, graph: Graph, inputs: Mapping[str, np.ndarray], states: Mapping[Node, np.ndarray] | None = None):
         self.graph = graph
         self.outputs, self.updates = run_graph(graph, inputs, states)
-        self.inexact = _tainted(graph, lambda node: node.op.name in INEXACT and node.type.dtype.kind == "f")
-        self.unsigned_zero = _tainted(graph, lambda node: node.op.name in SELECTING and node.type.dtype.kind == "f")
+        given = {node: inputs[node.attrs["name"]] for node in graph.inputs}
+        given.update(states or {})
+        sources = {node for node in graph.nodes if node.op.name in INEXACT and node.type.dtype.kind == "f"}
+        sources |= _chosen_zeros(graph, given)
+        self.inexact = _tainted(graph, sources)
         self.disturbed: list[Values] = []
-        wanted = [node for node in (*graph.outputs, *(value for _, value in graph.updates)) if node in self.inexact]
-        if wanted:
-            given = {node: inputs[node.attrs["name"]] for node in graph.inputs}
-            given.update(states or {})
-            self.disturbed = [_disturbed(graph, given, np.random.default_rng(i), self.inexact) for i in range(SAMPLES)]
+        if any(node in self.inexact for node in (*graph.outputs, *(value for _, value in graph.updates))):
+            self.disturbed = [_Disturbed(i, sources, self.inexact).values(graph, given) for i in range(SAMPLES)]
 
     def check_outputs(self, found: Sequence[np.ndarray]) -> None:
         assert len(found) == len(self.outputs)
@@ -54,7 +54,7 @@ class Reference:
     def _check(self, node: Node, found: np.ndarray, expected: np.ndarray, what: str) -> None:
         assert (found.dtype, found.shape) == (expected.dtype, expected.shape), what
         if node not in self.inexact:
-            assert_same_bits(found, expected, what, zeros=node not in self.unsigned_zero)
+            assert_same_bits(found, expected, what)
             return
         spread, steady = self._spread(node, expected)
         if expected.dtype.kind != "f":
@@ -89,12 +89,11 @@ class Reference:
         return spread, steady
 
 
-def assert_same_bits(found: np.ndarray, expected: np.ndarray, what: str, zeros: bool = True) -> None:
-    """Equal to the bit, but for the bits of NaNs, and the signs of zeros unless `zeros`."""
+def assert_same_bits(found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """Equal to the bit, but for the bits of NaNs."""
     same = found == expected
     if expected.dtype.kind == "f":
-        if zeros:
-            same &= np.signbit(found) == np.signbit(expected)
+        same &= np.signbit(found) == np.signbit(expected)
         same |= np.isnan(found) & np.isnan(expected)
     if not np.all(same):
         at = tuple(int(i) for i in np.argwhere(~same)[0])
@@ -102,49 +101,87 @@ def assert_same_bits(found: np.ndarray, expected: np.ndarray, what: str, zeros: 
         raise AssertionError(f"{what}: {where}: {found[at]!r}, expected {expected[at]!r}")
 
 
-def _tainted(graph: Graph, by: Callable[[Node], bool]) -> set[Node]:
-    """The nodes that depend on one for which `by` holds."""
-    found: set[Node] = set()
+def _tainted(graph: Graph, sources: set[Node]) -> set[Node]:
+    """`sources` and all nodes that depend on them."""
+    found = set(sources)
     for node in graph.nodes:
-        if by(node) or any(operand in found for operand in node.inputs):
+        if any(operand in found for operand in node.inputs):
             found.add(node)
     return found
 
 
-def _disturbed(graph: Graph, given: Mapping[Node, np.ndarray], rng: np.random.Generator, inexact: set[Node]) -> Values:
-    values: Values = {}
+def _chosen_zeros(graph: Graph, given: Mapping[Node, np.ndarray]) -> set[Node]:
+    """The extrema of both a 0.0 and a -0.0: which of them wins is nobody's promise, not even NumPy's."""
+    suspects = [node for node in graph.nodes if node.op.name in SELECTING and node.type.dtype.kind == "f"]
+    if not suspects:
+        return set()
+    values = _Evaluation().values(graph, given)
+    found = set()
+    for node in suspects:
+        operands = [values[operand] for operand in node.inputs]
+        zeros = [operand == 0 for operand in operands]
+        negative = [np.signbit(operand) for operand in operands]
+        if node.op.kind is Kind.ELEMENTWISE:
+            meet = zeros[0] & zeros[1] & (negative[0] != negative[1])
+        else:
+            meet = np.array((zeros[0] & negative[0]).any() and (zeros[0] & ~negative[0]).any())
+        if meet.any():
+            found.add(node)
+    return found
 
-    def shaken(array: np.ndarray, units: int = DISTURBANCE) -> np.ndarray:
+
+class _Evaluation:
+    """All values of a graph."""
+
+    def values(self, graph: Graph, given: Mapping[Node, np.ndarray]) -> Values:
+        values: Values = {}
+        with np.errstate(all="ignore"):
+            for node in graph.nodes:
+                if node in given:
+                    values[node] = given[node]
+                elif node.op.name == "state":
+                    values[node] = node.attrs["state"].array
+                else:
+                    values[node] = self.value(node, [values[operand] for operand in node.inputs])
+        return values
+
+    def value(self, node: Node, operands: list[np.ndarray]) -> np.ndarray:
+        return np.asarray(node.op.ref(node.attrs, *operands), node.type.dtype)
+
+
+class _Disturbed(_Evaluation):
+    def __init__(self, seed: int, sources: set[Node], inexact: set[Node]):
+        self.rng = np.random.default_rng(seed)
+        self.sources = sources
+        self.inexact = inexact
+
+    def value(self, node: Node, operands: list[np.ndarray]) -> np.ndarray:
+        if node in self.sources:
+            if node.op.kind is Kind.ELEMENTWISE:
+                return self.shaken(super().value(node, operands), 0 if node.op.name in SELECTING else DISTURBANCE)
+            return self.reduced(node, operands)
+        value = super().value(node, operands)
+        # operands a little apart may round to neighbours
+        return self.shaken(value, 1) if node in self.inexact and node.op.name in ROUNDING else value
+
+    def reduced(self, node: Node, operands: list[np.ndarray]) -> np.ndarray:
+        if node.op.name in SELECTING:
+            return self.shaken(super().value(node, operands), 0)
+        # what cancels in a sum moves by more than its last place, and equal terms are all rounded in one direction
+        operands = [self.shaken(operand) for operand in operands]
+        value = super().value(node, operands)
+        size = super().value(node, [np.abs(operand) for operand in operands])
+        bias = np.finfo(value.dtype).eps * _terms(node) / 16 * size * self.rng.choice((-1, 1))
+        return self.shaken(value + np.where(np.isfinite(bias), bias, 0).astype(value.dtype))
+
+    def shaken(self, array: np.ndarray, units: int = DISTURBANCE) -> np.ndarray:
+        """Each float moved up or down by so many units in the last place."""
         if array.dtype.kind != "f":
             return array
-        sign = 2.0 * rng.integers(0, 2, array.shape) - 1
+        sign = 2.0 * self.rng.integers(0, 2, array.shape) - 1
         moved = array * (1 + sign * (units * np.finfo(array.dtype).eps))
-        # a sum of zeros, or one that cancels, has the sign that its order gives it
+        # zeros of sums and products have the sign that the order of things gives them
         return np.where(array == 0, np.copysign(0, sign), moved).astype(array.dtype)
-
-    with np.errstate(all="ignore"):
-        for node in graph.nodes:
-            if node in given:
-                values[node] = given[node]
-            elif node.op.name == "state":
-                values[node] = node.attrs["state"].array
-            else:
-                operands = [values[operand] for operand in node.inputs]
-                rounds = node.op.name in INEXACT and node.type.dtype.kind == "f"
-                sums = rounds and node.op.kind is not Kind.ELEMENTWISE
-                if sums:  # what cancels in a sum moves by more than its last place
-                    operands = [shaken(operand) for operand in operands]
-                value = np.asarray(node.op.ref(node.attrs, *operands), node.type.dtype)
-                if sums:  # and equal terms are all rounded in one direction
-                    size = np.asarray(node.op.ref(node.attrs, *map(np.abs, operands)))
-                    bias = np.finfo(value.dtype).eps * _terms(node) / 16 * size * (2 * rng.integers(0, 2) - 1)
-                    value = value + np.where(np.isfinite(bias), bias, 0).astype(value.dtype)
-                if rounds:
-                    value = shaken(value)
-                elif node in inexact and node.op.name in ROUNDING:  # operands a little apart may round to neighbours
-                    value = shaken(value, 1)
-                values[node] = value
-    return values
 
 
 def _terms(node: Node) -> int:
