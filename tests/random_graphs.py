@@ -26,9 +26,8 @@ from graphc.tensor import State, Tensor
 
 FLOATS = ("float32", "float64")
 INTEGERS = ("int64", "int32")
-SIZES = (3, 1, 2, 5, 7, 4, 16, 17, 33, 0)
-LIMIT = 3000  # elements of one tensor
-LARGE = 50.0
+SMALL, LARGE = (3, 1, 2, 5, 7, 4, 16, 17, 33, 0), (40, 1, 3, 64, 130, 257, 512, 1000)
+BIG_VALUE = 50.0
 
 
 class Choices:
@@ -72,6 +71,8 @@ class Growth:
     choices: Choices
     rng: np.random.Generator
     special: bool  # some NaN, infinities and negative zeros among the inputs
+    sizes: Sequence[int] = SMALL
+    limit: int = 3000  # elements of one tensor
     pool: list[Tensor] = field(default_factory=list)
     inputs: list[Tensor] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
@@ -100,7 +101,7 @@ class Growth:
         value = self.value(tensor)
         if value.dtype.kind == "f" and value.size:
             size = np.abs(value[np.isfinite(value)])
-            if size.size and size.max() > LARGE:
+            if size.size and size.max() > BIG_VALUE:
                 tensor = tensor * 2.0 ** -math.ceil(math.log2(float(size.max())))
                 self.value(tensor)
         self.pool.append(tensor)
@@ -145,8 +146,8 @@ class Growth:
         rank = self.choices.pick((2, 1, 3, 0, 4)) if rank is None else rank
         shape: tuple[int, ...] = ()
         for _ in range(rank):
-            size = self.choices.pick(SIZES)
-            shape += (size if math.prod(shape) * size <= LIMIT else 1,)
+            size = self.choices.pick(self.sizes)
+            shape += (size if math.prod(shape) * size <= self.limit else 1,)
         return shape
 
     # --- picking ---
@@ -161,7 +162,7 @@ class Growth:
         dtype = self.choices.pick({"f": FLOATS, "i": INTEGERS, "b": ("bool",)}[self.choices.pick(kinds)])
         shape = self.shape()
         while len(shape) < least_rank:
-            shape += (self.choices.pick(SIZES[:5]),)
+            shape += (self.choices.pick(self.sizes[:5]),)
         if nonempty:
             shape = tuple(size or 1 for size in shape)
         leaf = self.leaf(shape, dtype)
@@ -170,7 +171,7 @@ class Growth:
 
     def beside(self, x: Tensor, kinds: str = "fib") -> Tensor:
         """A tensor that broadcasts with x: of the pool, or a reduction of x, or a new leaf."""
-        found = [t for t in self.pool if t.dtype.kind in kinds and broadcasts(t.shape, x.shape)]
+        found = [t for t in self.pool if t.dtype.kind in kinds and broadcasts(t.shape, x.shape, self.limit)]
         how = self.choices.below(4)
         if how <= 1 and found:
             return found[-1 - self.choices.below(len(found))]
@@ -190,23 +191,25 @@ class Growth:
         return tuple(chosen or allowed[-1:])
 
 
-def broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+def broadcasts(a: tuple[int, ...], b: tuple[int, ...], limit: int) -> bool:
     if any(m != n and 1 not in (m, n) for m, n in zip(reversed(a), reversed(b), strict=False)):
         return False
-    return math.prod(np.broadcast_shapes(a, b)) <= LIMIT
+    return math.prod(np.broadcast_shapes(a, b)) <= limit
 
 
-def random_case(choices: Choices, moves: int = 14) -> Case:
-    """A whole training graph, with at most so many moves before it is differentiated."""
+def random_case(choices: Choices, moves: int, large: bool = False) -> Case:
+    """A whole training graph, with at most so many moves before its gradients. `large`: of tensors that are worth threads."""
     from random_moves import MOVES, finish
 
     growth = Growth(choices, np.random.default_rng(choices.below(1 << 16)), choices.chance(15))
+    if large:
+        growth.sizes, growth.limit = LARGE, 200_000
     for _ in range(1 + choices.below(2)):
         growth.pool.append(growth.leaf(growth.shape(), choices.pick((*FLOATS, *INTEGERS))))
     weights = [move for move, weight in MOVES for _ in range(weight)]
     for _ in range(2 + choices.below(moves - 1)):
         made = choices.pick(weights)(growth)
-        if made is not None and made.size <= LIMIT:
+        if made is not None and made.size <= growth.limit:
             growth.add(made)
     return finish(growth)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from random_graphs import FLOATS, INTEGERS, LIMIT, Case, Growth, broadcasts
+from random_graphs import FLOATS, INTEGERS, Case, Growth, broadcasts
 
 import graphc
 import graphc.nn.functional as F
@@ -84,7 +84,7 @@ def logic(g: Growth) -> Tensor:
 def where(g: Growth) -> Tensor | None:
     x = g.any("fi")
     condition, y = g.beside(x, "b"), g.beside(x, x.dtype.kind)
-    return fn.where(condition, x, y) if broadcasts(condition.shape, y.shape) else None
+    return fn.where(condition, x, y) if broadcasts(condition.shape, y.shape, g.limit) else None
 
 
 def cast(g: Growth) -> Tensor:
@@ -189,7 +189,7 @@ def broadcast(g: Growth) -> Tensor | None:
     shape = tuple(g.choices.pick((3, 1, 2, 0)) if size == 1 and g.choices.chance(70) else size for size in x.shape)
     if g.choices.chance(50):
         shape = (g.choices.pick((2, 1, 3)), *shape)
-    return fn.broadcast_to(x, shape) if math.prod(shape) <= LIMIT else None
+    return fn.broadcast_to(x, shape) if math.prod(shape) <= g.limit else None
 
 
 def cut(g: Growth) -> Tensor:
@@ -244,9 +244,9 @@ def shift(g: Growth) -> Tensor | None:
         return fn.roll(x, 1 + g.choices.below(3), g.choices.below(x.ndim))
     if how == 1 and x.ndim >= 2 and x.dtype.kind != "b":
         return g.choices.pick((fn.tril, fn.triu))(x, g.choices.pick((0, 1, -1)))
-    if how == 2 and 2 * x.size <= LIMIT:
+    if how == 2 and 2 * x.size <= g.limit:
         return fn.repeat(x, 2, axis=g.choices.below(x.ndim))
-    return fn.stack([x, x], axis=g.choices.below(x.ndim + 1)) if 2 * x.size <= LIMIT else None
+    return fn.stack([x, x], axis=g.choices.below(x.ndim + 1)) if 2 * x.size <= g.limit else None
 
 
 # --- products and indexing ---
@@ -267,7 +267,7 @@ def contraction(g: Growth) -> Tensor | None:
     out = [label for label, role in zip(labels, roles, strict=True) if role] + [label for label, _ in w if label in "xy"]
     out = [out[i] for i in g.choices.order(len(out))]
     sizes = dict(zip(labels, x.shape, strict=True)) | dict(w)
-    if math.prod(sizes[label] for label in out) > LIMIT or math.prod(size for _, size in w) > LIMIT:
+    if math.prod(sizes[label] for label in out) > g.limit or math.prod(size for _, size in w) > g.limit:
         return None
     shape = tuple(size for _, size in w)
     found = [t for t in g.pool if t.shape == shape and t.dtype == x.dtype]
@@ -304,7 +304,7 @@ def take(g: Growth) -> Tensor | None:
     x = g.any("fib", 1, nonempty=True)
     axis = g.choices.below(x.ndim)
     index = _index(g, x.shape[axis])
-    if index.size * x.size // x.shape[axis] > LIMIT:
+    if index.size * x.size // x.shape[axis] > g.limit:
         return None
     return fn.take(x, index, axis=axis)
 
@@ -313,7 +313,7 @@ def scatter(g: Growth) -> Tensor | None:
     size = g.choices.pick((4, 1, 7, 40))
     index = _index(g, size)
     rest = g.choices.pick(((), (3,), (2, 17)))
-    if index.size * math.prod(rest) > LIMIT:
+    if index.size * math.prod(rest) > g.limit:
         return None
     axis = g.choices.below(len(rest) + 1)
     shape = (*rest[:axis], *index.shape, *rest[axis:])

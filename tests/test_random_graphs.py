@@ -33,9 +33,9 @@ def cases(draw: st.DrawFn, moves: int) -> Case:
     return random_case(Choices(lambda n: draw(st.integers(0, n - 1))), moves)
 
 
-def seeded_case(seed: int, moves: int) -> Case:
+def seeded_case(seed: int, moves: int, large: bool = False) -> Case:
     rng = np.random.default_rng(seed)
-    return random_case(Choices(lambda n: int(rng.integers(n))), moves)
+    return random_case(Choices(lambda n: int(rng.integers(n))), moves, large)
 
 
 def states_of(case: Case) -> list[State]:
