@@ -28,7 +28,7 @@ import numpy as np
 import graphc
 from graphc.cost import total_flops
 from graphc.errors import GraphcError, InputError
-from graphc.program import launches
+from graphc.nesting import launches
 from graphc.types import DTYPES
 
 _SIZES = "{} is traced for the sizes of its arguments: give them, as in --input x=f32[32,64]"

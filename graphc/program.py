@@ -17,7 +17,7 @@ in elements of the slot's buffer. Integer arithmetic wraps; `bool` is stored as 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -298,24 +298,6 @@ class Loop:
         return any(item.checks for item in self.body)
 
 
-def launches(body: Iterable[Launch | Loop]) -> Iterator[Launch]:
-    """Every launch, those inside loops once."""
-    for item in body:
-        if isinstance(item, Loop):
-            yield from item.first
-            yield from launches(item.body)
-        else:
-            yield item
-
-
-def loops(body: Iterable[Launch | Loop]) -> Iterator[Loop]:
-    """Every loop, outer ones first."""
-    for item in body:
-        if isinstance(item, Loop):
-            yield item
-            yield from loops(item.body)
-
-
 @dataclass(frozen=True, slots=True)
 class FailedCheck:
     """What a failed Check tells the user; `{value}` in the message is the offending value."""
@@ -332,47 +314,6 @@ class Arena:
     size: int
     lower_bound: int
     alignment: int = 64
-
-
-@dataclass(slots=True)
-class Lifetime:
-    """Positions at which a buffer is first and last in use, inclusive."""
-
-    buffer: Buffer
-    first: int
-    last: int
-
-
-def lifetimes(body: Iterable[Launch | Loop]) -> tuple[list[Lifetime], list[tuple[int, Launch]], int]:
-    """The lifetimes of arena buffers in order of birth, the launches with their positions, and the number of positions.
-
-    A loop takes a position before its launches and one after them, and what it shares with the outside or carries along lives from one
-    to the other; what a trip makes for itself lives within the trip.
-    """
-    found: dict[Buffer, Lifetime] = {}
-    placed: list[tuple[int, Launch]] = []
-    count = 0
-
-    def touch(buffers: Iterable[Buffer], at: int) -> None:
-        for buffer in buffers:
-            if buffer.space is Space.ARENA:
-                found.setdefault(buffer, Lifetime(buffer, at, at)).last = at
-
-    def walk(items: Iterable[Launch | Loop]) -> None:
-        nonlocal count
-        for item in items:
-            touch(item.args, count)
-            if isinstance(item, Launch):
-                placed.append((count, item))
-            else:
-                count += 1
-                walk(item.first)
-                walk(item.body)
-                touch(item.args, count)
-            count += 1
-
-    walk(body)
-    return list(found.values()), placed, count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -392,6 +333,8 @@ class Program:
     @property
     def buffers(self) -> tuple[Buffer, ...]:
         """All buffers: external ones, then the arena's in order of first use. Parts of others are none."""
+        from graphc.nesting import launches, loops
+
         seen = dict.fromkeys(self.inputs + self.states + self.consts + self.outputs)
         for launch in launches(self.body):
             seen.update(dict.fromkeys(buffer for buffer in launch.args if buffer.space is not Space.PART))

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from graphc.index import Index, Where
+from graphc.nesting import loops
 from graphc.program import (
     Apply,
     Buffer,
@@ -41,7 +42,6 @@ from graphc.program import (
     Space,
     Store,
     Sweep,
-    loops,
 )
 from graphc.text import format_value
 from graphc.types import SHORT_NAMES

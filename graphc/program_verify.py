@@ -23,6 +23,7 @@ import numpy as np
 from graphc.errors import VerifyError
 from graphc.kernel_verify import in_place, verify_kernel
 from graphc.loop_verify import Parts, share, verify_loop
+from graphc.nesting import Lifetime, launches, lifetimes, loops
 from graphc.program import (
     Arena,
     Buffer,
@@ -30,16 +31,12 @@ from graphc.program import (
     Contraction,
     Kernel,
     Launch,
-    Lifetime,
     Loop,
     Program,
     Scatter,
     Space,
     Store,
     instructions,
-    launches,
-    lifetimes,
-    loops,
     read_slots,
     written_slots,
 )

@@ -14,8 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from graphc.kernel_verify import accesses, in_place
+from graphc.nesting import Lifetime, lifetimes
 from graphc.options import Options
-from graphc.program import Arena, Buffer, Launch, Lifetime, Program, Space, lifetimes
+from graphc.program import Arena, Buffer, Launch, Program, Space
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 

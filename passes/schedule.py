@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from graphc.nesting import lifetimes
 from graphc.options import Options
 from graphc.passes.dependencies import predecessors, successors
 from graphc.passes.memory import ALIGNMENT, live_peak, rounded
-from graphc.program import Buffer, Launch, Loop, Program, Space, lifetimes
+from graphc.program import Buffer, Launch, Loop, Program, Space
 
 
 def schedule(program: Program, options: Options) -> Program:

@@ -29,7 +29,8 @@ from graphc.codegen import fpenv
 from graphc.codegen.builder import Function, Module
 from graphc.codegen.kernel import KernelCode
 from graphc.codegen.target import Target
-from graphc.program import Buffer, Kernel, Launch, Loop, Part, Program, Space, launches, loops
+from graphc.nesting import launches, loops
+from graphc.program import Buffer, Kernel, Launch, Loop, Part, Program, Space
 
 
 def argument_bytes(program: Program) -> int:
