@@ -110,6 +110,9 @@ class Executable:
         assert declared is not None
         if out is None:
             return declared.structure.unflatten(native.run(arrays))
+        if declared.structure.kind is None and type(out) is np.ndarray:
+            native.run(arrays, (out,))
+            return out
         leaves, structure = flatten(out, "out", lambda value: isinstance(value, np.ndarray))
         if structure != declared.structure:
             raise InputError("out: its structure is not that of the outputs")

@@ -20,6 +20,7 @@ from graphc.types import TensorType
 # ndarray.flags.num: one attribute for two flags
 _C_CONTIGUOUS, _ALIGNED = 0x1, 0x100
 _FITS = _C_CONTIGUOUS | _ALIGNED
+_WRITABLE = _FITS | 0x400
 
 
 class Signature:
@@ -119,14 +120,25 @@ def check_outputs(out: Sequence[Any], shapes: Sequence[tuple[int, ...]], dtypes:
     if len(out) != len(shapes):
         raise InputError(f"out: expected {len(shapes)} arrays, got {len(out)}")
     for position, (array, shape, dtype) in enumerate(zip(out, shapes, dtypes, strict=True)):
-        expected = f"out[{position}]: expected a writable, C-contiguous {TensorType(dtype, shape)}"
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{expected}, got {type(array).__name__}")
-        if array.dtype != dtype:
-            raise DTypeError(f"{expected}, got {array.dtype.name}")
-        if array.shape != shape:
-            raise ShapeError(f"{expected}, got shape {array.shape}")
-        if not (array.flags.carray and array.dtype.isnative):
-            raise InputError(f"{expected}, got one that is not")
-        if any(np.may_share_memory(array, other) for other in out[:position]):
+        if not (
+            type(array) is np.ndarray
+            and array.dtype is dtype
+            and array.shape == shape
+            and array.flags.num & _WRITABLE == _WRITABLE
+        ):
+            _refuse_output(position, array, shape, dtype)
+        if position and any(np.may_share_memory(array, other) for other in out[:position]):
             raise InputError(f"out[{position}]: shares memory with another array of out")
+
+
+def _refuse_output(position: int, array: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise unless the array will do after all."""
+    expected = f"out[{position}]: expected a writable, C-contiguous {TensorType(dtype, shape)}"
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{expected}, got {type(array).__name__}")
+    if array.dtype != dtype:
+        raise DTypeError(f"{expected}, got {array.dtype.name}")
+    if array.shape != shape:
+        raise ShapeError(f"{expected}, got shape {array.shape}")
+    if not (array.flags.carray and array.dtype.isnative):
+        raise InputError(f"{expected}, got one that is not")

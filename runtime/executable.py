@@ -73,8 +73,8 @@ class Executable:
             return outputs
         check_outputs(out, self._output_shapes, self._output_dtypes)
         # An array of `out` that shares memory with something the call reads is filled after the call.
-        taken = (*inputs, *self.states)
-        outputs = [np.empty_like(a) if any(np.may_share_memory(a, b) for b in taken) else a for a in out]
+        taken = [_span(array) for array in (*inputs, *self.states)]
+        outputs = [np.empty_like(array) if _overlaps(_span(array), taken) else array for array in out]
         self._run(inputs, outputs)
         for array, output in zip(out, outputs, strict=True):
             if output is not array:
@@ -132,6 +132,17 @@ class Executable:
         check = self.manifest["checks"][code - 1]
         where = f"\n  declared at {check['loc']}" if check["loc"] else ""
         raise InputError(check["message"].replace("{value}", str(value)) + where)
+
+
+def _span(array: np.ndarray) -> tuple[int, int]:
+    """First byte and end of a contiguous array."""
+    start = address(array)
+    return start, start + array.nbytes
+
+
+def _overlaps(span: tuple[int, int], others: Sequence[tuple[int, int]]) -> bool:
+    start, end = span
+    return any(start < other_end and other_start < end for other_start, other_end in others)
 
 
 def _checked(arrays: Sequence[np.ndarray], specs: Sequence[Mapping[str, Any]], what: str) -> tuple[np.ndarray, ...]:
