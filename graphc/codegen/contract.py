@@ -13,7 +13,9 @@ scratch: nothing but finished sums ever reaches the epilogue or a destination.
 
 from __future__ import annotations
 
+import contextlib
 import enum
+from collections.abc import Iterator
 
 from graphc.codegen import integers as i64
 from graphc.codegen.address import Addresses
@@ -106,12 +108,12 @@ def _emit_pack_phase(module: Module, job: Job, packs: tuple[str, str], name: str
     for table, groups, operand, start, nbytes in parts:
         units = groups * flat.batch
         first, after = _clamped(fn, "%begin", before, units), _clamped(fn, "%end", before, units)
-        with fn.loop(first, after) as unit:
-            batch = i64.floordiv(fn, unit.index, groups)
+        with _groups(fn, first, after, groups, flat.batch) as (batch, begin, end):
             into = i64.step(fn, shared, i64.add(fn, i64.mul(fn, batch, nbytes), start))
             source = _base(fn, job, operand, batch)
-            group = i64.mod(fn, unit.index, groups)
-            fn.do(f"call void @{run}(ptr @{table}, ptr %args, i64 {batch}, ptr {source}, ptr {into}, i64 {group}, ptr %scratch)")
+            fn.do(
+                f"call void @{run}(ptr @{table}, ptr %args, i64 {batch}, ptr {source}, ptr {into}, i64 {begin}, i64 {end}, ptr %scratch)"
+            )
         before += units
     fn.ret()
     return before
@@ -145,11 +147,7 @@ def _emit_run_phase(module: Module, job: Job, packs: tuple[str, str], parts_at: 
     fn = module.function(name, KERNEL_PARAMS, "void", "nounwind")
     store = flat.plain_store if job.direct else None
     shared = _argument(fn, len(flat.slots)) if job.packed_a or job.packed_b or parts > 1 else ""
-    first, after = "0", "1"
-    if flat.batch * parts > 1:
-        first, after = i64.floordiv(fn, "%begin", units), i64.floordiv(fn, i64.add(fn, "%end", units - 1), units)
-    with fn.loop(first, after) as group:
-        at = group.index if flat.batch * parts > 1 else "0"
+    with _groups(fn, "%begin", "%end", units, flat.batch * parts) as (at, begin, end):
         batch = i64.floordiv(fn, at, parts)
         k_begin = i64.mul(fn, i64.mod(fn, at, parts), job.blocks.k_part)
         k_end = i64.minimum(fn, i64.add(fn, k_begin, job.blocks.k_part), max(flat.k, 1))
@@ -164,8 +162,6 @@ def _emit_run_phase(module: Module, job: Job, packs: tuple[str, str], parts_at: 
         elif store:
             offset = _scalar(fn, job, store.offset.substitute({M: Index(), N: Index()}), batch)
             c = i64.step(fn, _argument(fn, store.slot), i64.mul(fn, offset, job.size))
-        before = i64.mul(fn, at, units)
-        begin, end = (_clamped(fn, one, before, units) for one in ("%begin", "%end"))
         operands = f"ptr {a}, ptr {b}, ptr {packed}, ptr {c}"
         spans = f"i64 {k_begin}, i64 {k_end}, i64 {begin}, i64 {end}"
         fn.do(f"call void @{run}(ptr @{plan}, ptr %args, i64 {batch}, {operands}, {spans}, ptr %scratch)")
@@ -195,7 +191,7 @@ def _run_fields(job: Job, evaluate: str, name: str) -> Fields:
         Run.EVALUATE_A: evaluate if job.a_source == "evaluated" and flat.k else "null", Run.A_SCRATCH: layout.a,
         Run.C_TILE: blocks.rows * c_row, Run.C_ROW: c_row, Run.C_PANEL: blocks.width * job.size,
         Run.TILE: layout.tile if waits else 0, Run.PANEL_TILES: layout.tile * blocks.tiles if waits else 0,
-        Run.PANEL_SCRATCH: layout.panel, Run.PANEL_COLUMNS: blocks.width, Run.PANEL_STRIPS: blocks.vectors,
+        Run.PANEL_SCRATCH: layout.panel, Run.PANEL_COLUMNS: blocks.width, Run.PANEL_STRIPS: blocks.vectors, Run.STRIP: blocks.lanes * job.size,
         Run.EPILOGUE: f"@{name}_store" if job.has_epilogue and blocks.k_parts == 1 else "null",
     }  # fmt: skip
 
@@ -268,6 +264,17 @@ def _strides(job: Job, operand: Operand) -> tuple[int, int]:
 
 def _argument(fn: Function, position: int) -> str:
     return fn.op(f"load ptr, ptr {i64.step(fn, '%args', 8 * position)}")
+
+
+@contextlib.contextmanager
+def _groups(fn: Function, begin: str, end: str, units: int, groups: int) -> Iterator[tuple[str, str, str]]:
+    """Units [begin, end) cut into groups of `units`: a group's number, and the range of units within it."""
+    if groups == 1:
+        yield "0", begin, end
+        return
+    with fn.loop(i64.floordiv(fn, begin, units), i64.floordiv(fn, i64.add(fn, end, units - 1), units)) as group:
+        before = i64.mul(fn, group.index, units)
+        yield group.index, _clamped(fn, begin, before, units), _clamped(fn, end, before, units)
 
 
 def _clamped(fn: Function, unit: str, before: str | int, units: int) -> str:

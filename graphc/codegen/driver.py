@@ -8,9 +8,9 @@
         for panel of the n block:                 packed now, packed before, or read as it lies
           for tile of the m block:                the register tile, then the epilogue where k is finished
 
-    void @contract_pack(ptr plan, ptr args, i64 batch, ptr source, ptr into, i64 group, ptr scratch)
+    void @contract_pack(ptr plan, ptr args, i64 batch, ptr source, ptr into, i64 begin, i64 end, ptr scratch)
 
-packs a group of panels by turns, a stretch of k each: panels that share cache lines and pages are read together.
+packs groups of panels, in each group by turns a stretch of k: panels that share cache lines and pages are read together.
 
 A table is a constant of 8-byte fields, numbers and functions, named below; strides and sizes are in bytes unless the name or a comment
 says otherwise. Functions are called as `TILE_PARAMS`, `PACK_PARAMS` and `EPILOGUE_PARAMS` of their files say.
@@ -48,7 +48,8 @@ class Run(enum.IntEnum):
     PANEL_SCRATCH = 17
     PANEL_COLUMNS = 18
     PANEL_STRIPS = 19
-    EPILOGUE = 20
+    STRIP = 20  # a register
+    EPILOGUE = 21
 
 
 
@@ -186,12 +187,22 @@ def _tiles(
             f"i64 {stride}, i64 {columns}, i64 {rows})"
         )
         with fn.when(to_epilogue):
-            fn.do(
-                f"call void {_pointer(fn, Run.EPILOGUE)}(ptr %args, ptr {waiting_at}, i64 {width}, i64 %batch, i64 {tile.index}, i64 {rows}, "
-                f"i64 {strip}, i64 {strip_after})"
-            )
+            function = _pointer(fn, Run.EPILOGUE)
+            strip_loop(fn, function, waiting_at, width, "%batch", tile.index, rows, (strip, strip_after), _number(fn, Run.STRIP))
         steps = zip(tile.carried, (Run.A_TILE, Run.C_TILE, Run.TILE), strict=True)
         tile.next(*(i64.step(fn, at, _number(fn, field)) for at, field in steps))
+
+
+def strip_loop(
+    fn: Function, epilogue: str, tile: str, pitch: str, batch: str, m0: str, rows: str, strips: tuple[str, str], strip_bytes: str
+) -> None:
+    """The epilogue, over a tile's strips."""
+    with fn.loop(*strips, carried=[("ptr", tile)]) as strip:
+        at = strip.carried[0]
+        fn.do(
+            f"call void {epilogue}(ptr %args, ptr {at}, i64 {pitch}, i64 {batch}, i64 {m0}, i64 {rows}, i64 {strip.index})"
+        )
+        strip.next(i64.step(fn, at, strip_bytes))
 
 
 def pack_function(module: Module) -> str:
@@ -199,26 +210,29 @@ def pack_function(module: Module) -> str:
     name = "contract_pack"
     if any(fn.name == name for fn in module.functions):
         return name
-    params = [("ptr", "plan"), ("ptr", "args"), ("i64", "batch"), ("ptr", "source"), ("ptr", "into"), ("i64", "group"), ("ptr", "scratch")]
+    params = [("ptr", "plan"), ("ptr", "args"), ("i64", "batch"), ("ptr", "source"), ("ptr", "into")]
+    params += [("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
     fn = module.function(name, params, "void", "nounwind")
     fn.linkage = "internal"
-    panels, chunk = _number(fn, Pack.PANELS), _number(fn, Pack.CHUNK)
-    first = i64.mul(fn, "%group", _number(fn, Pack.GROUP))
-    after = i64.minimum(fn, i64.add(fn, first, _number(fn, Pack.GROUP)), panels)
-    with fn.loop("0", _number(fn, Pack.K), chunk) as k:
-        depth = i64.minimum(fn, i64.sub(fn, _number(fn, Pack.K), k.index), chunk)
-        with fn.loop(first, after) as panel:
-            is_last = i64.equal(fn, i64.add(fn, panel.index, 1), panels)
-            columns = i64.select(fn, is_last, _number(fn, Pack.COLUMNS), _number(fn, Pack.PANEL_COLUMNS))
-            width = i64.select(fn, is_last, _number(fn, Pack.LAST_WIDTH), _number(fn, Pack.WIDTH))
-            offset = i64.add(fn, i64.mul(fn, panel.index, _number(fn, Pack.PANEL)), i64.mul(fn, k.index, _number(fn, Pack.STEP)))
-            place = i64.add(fn, i64.mul(fn, panel.index, _number(fn, Pack.INTO)), i64.mul(fn, k.index, width))
-            column = i64.mul(fn, panel.index, _number(fn, Pack.PANEL_COLUMNS))
-            fn.do(
-                f"call void {_pointer(fn, Pack.FUNCTION)}(ptr %args, ptr %scratch, i64 %batch, ptr {i64.step(fn, '%source', offset)}, "
-                f"i64 {_number(fn, Pack.STRIDE)}, ptr {i64.step(fn, '%into', place)}, i64 {width}, i64 {column}, i64 {columns}, "
-                f"i64 {k.index}, i64 {depth})"
-            )
+    with fn.loop("%begin", "%end") as unit:
+        panels, chunk = _number(fn, Pack.PANELS), _number(fn, Pack.CHUNK)
+        group = _number(fn, Pack.GROUP)
+        first = i64.mul(fn, unit.index, group)
+        after = i64.minimum(fn, i64.add(fn, first, group), panels)
+        with fn.loop("0", _number(fn, Pack.K), chunk) as k:
+            depth = i64.minimum(fn, i64.sub(fn, _number(fn, Pack.K), k.index), chunk)
+            with fn.loop(first, after) as panel:
+                is_last = i64.equal(fn, i64.add(fn, panel.index, 1), panels)
+                columns = i64.select(fn, is_last, _number(fn, Pack.COLUMNS), _number(fn, Pack.PANEL_COLUMNS))
+                width = i64.select(fn, is_last, _number(fn, Pack.LAST_WIDTH), _number(fn, Pack.WIDTH))
+                offset = i64.add(fn, i64.mul(fn, panel.index, _number(fn, Pack.PANEL)), i64.mul(fn, k.index, _number(fn, Pack.STEP)))
+                place = i64.add(fn, i64.mul(fn, panel.index, _number(fn, Pack.INTO)), i64.mul(fn, k.index, width))
+                column = i64.mul(fn, panel.index, _number(fn, Pack.PANEL_COLUMNS))
+                fn.do(
+                    f"call void {_pointer(fn, Pack.FUNCTION)}(ptr %args, ptr %scratch, i64 %batch, ptr {i64.step(fn, '%source', offset)}, "
+                    f"i64 {_number(fn, Pack.STRIDE)}, ptr {i64.step(fn, '%into', place)}, i64 {width}, i64 {column}, i64 {columns}, "
+                    f"i64 {k.index}, i64 {depth})"
+                )
     fn.ret()
     return name
 

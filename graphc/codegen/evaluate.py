@@ -16,7 +16,7 @@ from graphc.codegen.builder import Module
 from graphc.codegen.flat import Flat, K, Operand
 from graphc.codegen.packing import PACK_PARAMS, turn_function
 from graphc.codegen.registers import lanes_of, store_lanes
-from graphc.codegen.strips import StripBody, StripLoop, Strips, in_strips
+from graphc.codegen.strips import StripLoop, Strips, in_strips
 from graphc.codegen.target import Target
 from graphc.program import Load, Store
 
@@ -30,15 +30,15 @@ def evaluation(module: Module, target: Target, flat: Flat, operand: Operand, alo
     start, count, steps = ("%k0", "%depth", ("%first", "%count")) if along_k else ("%first", "%count", ("%k0", "%depth"))
     loop = StripLoop(fn, target, Strips(axis, flat.extents[axis], lanes), other, (operand.load,), flat.slots, 0)
 
-    def at(nth: str) -> tuple[str, str]:
-        return i64.step(fn, "%panel", i64.mul(fn, nth, lanes * size)), "%pitch"
-
     def after(body: Body, pointer: str) -> None:
         store_lanes(fn, body.b.splat(body.value(0, 0), lanes), pointer)
 
-    strip = i64.floordiv(fn, start, lanes)
-    end = i64.add(fn, strip, i64.floordiv(fn, i64.add(fn, count, lanes - 1), lanes))
-    loop.run("%batch", strip, end, *steps, StripBody(at, lambda body, pointer: None, after))
+    loop.begin("%batch")
+    first = i64.floordiv(fn, start, lanes)
+    end = i64.add(fn, first, i64.floordiv(fn, i64.add(fn, count, lanes - 1), lanes))
+    with fn.loop(first, end, carried=[("ptr", "%panel")]) as strip:
+        loop.strip(strip.index, *steps, strip.carried[0], "%pitch", after=after)
+        strip.next(i64.step(fn, strip.carried[0], lanes * size))
     fn.ret()
     return name
 

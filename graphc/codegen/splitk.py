@@ -13,6 +13,7 @@ import numpy as np
 from graphc.codegen import integers as i64
 from graphc.codegen.builder import Module
 from graphc.codegen.contract_plan import Job
+from graphc.codegen.driver import strip_loop
 from graphc.codegen.microkernel import plus
 from graphc.codegen.registers import lanes_of, memory_type
 from graphc.codegen.target import Target
@@ -39,9 +40,7 @@ def emit_finish(module: Module, job: Job, parts_at: int, name: str) -> int:
             f"call void @{add}(ptr {i64.step(fn, shared, at)}, i64 {job.part_bytes}, i64 {job.part_bytes * blocks.k_parts}, ptr %scratch, "
             f"i64 {elements})"
         )
-        fn.do(
-            f"call void @{name}_store(ptr %args, ptr %scratch, i64 {job.part_row}, i64 {batch}, i64 {m0}, i64 {rows}, i64 0, i64 {strips})"
-        )
+        strip_loop(fn, f"@{name}_store", "%scratch", str(job.part_row), batch, m0, rows, ("0", str(strips)), str(blocks.lanes * job.size))
     fn.ret()
     return flat.batch * tiles
 

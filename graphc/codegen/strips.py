@@ -5,8 +5,8 @@
 After that a quotient whose divisor the lanes divide is the same for a whole register, and its remainder is contiguous: heads of an
 attention and rows of an image are read and written by whole registers, although their strides do not fold into one.
 
-A `StripLoop` runs instructions over strips and, inside, over the steps of another axis; what does not vary with the step is done once
-a strip. The last strip may be partial, with its lanes masked.
+A `StripLoop` runs instructions on a strip over the steps of another axis; what does not vary with the step is done once a strip. The
+last strip may be partial, with its lanes masked.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from graphc.codegen.sweep_plan import Placed, keys
 from graphc.codegen.target import Target
 from graphc.index import Axis, Index, Quotient, Range
 from graphc.program import Apply, Coordinate, Instr, Load, Slot, Store
+
+Around = Callable[[Body, str], None]
 
 STRIP = 4  # the number of the axis that counts strips
 _CALL, _STRIP, _STEP = 1, 2, 3  # loop levels
@@ -57,13 +59,14 @@ def in_strips(instr: Instr, strips: Strips) -> Instr:
     lane = Index.axis(strips.axis, min(strips.extent, strips.lanes))
     flat = Index.axis(STRIP, -(-strips.extent // strips.lanes)) * strips.lanes + lane
     instr = substituted(instr, {strips.axis: flat})
-    replace = {}
-    for name in ("offset", "index"):
-        if hasattr(instr, name):
-            replace[name] = _aligned(getattr(instr, name), strips.axis)
     if isinstance(instr, Load):
-        replace["where"] = tuple(Range(_aligned(one.index, strips.axis), one.low, one.high) for one in instr.where)
-    return dataclasses.replace(instr, **replace) if replace else instr
+        where = tuple(Range(_aligned(one.index, strips.axis), one.low, one.high) for one in instr.where)
+        return dataclasses.replace(instr, offset=_aligned(instr.offset, strips.axis), where=where)
+    if isinstance(instr, Store):
+        return dataclasses.replace(instr, offset=_aligned(instr.offset, strips.axis))
+    if isinstance(instr, Coordinate):
+        return dataclasses.replace(instr, index=_aligned(instr.index, strips.axis))
+    return instr
 
 
 def _aligned(index: Index, lane: int) -> Index:
@@ -90,7 +93,7 @@ def _aligned(index: Index, lane: int) -> Index:
 
 class StripLoop:
     def __init__(self, fn: Function, target: Target, strips: Strips, step_axis: int, body: Sequence[Instr], slots: Sequence[Slot], first: int):
-        """`body` are the instructions numbered from `first`; earlier numbers are given by `before` in `run`."""
+        """`body` are the instructions numbered from `first`; earlier values are set by `before`."""
         self.fn = fn
         self.strips = strips
         self.step_axis = step_axis
@@ -106,51 +109,53 @@ class StripLoop:
             self.addresses.bind(slot, fn.op(f"load ptr, ptr {i64.step(fn, '%args', 8 * slot)}"), slots[slot].dtype)
         self.keys = keys(self.placed)
 
-    def run(self, batch: str, first: str, after: str, step: str, steps: str, each: StripBody) -> None:
-        """Strips [first, after), and for each the steps [step, step + steps), at least one."""
-        fn = self.fn
+    def begin(self, batch: str) -> None:
+        """What is the same for every strip."""
         self.addresses.axis[BATCH] = batch
         self.addresses.axis[self.strips.axis] = "0"
         self.addresses.track(self.keys)
         self.addresses.enter(_CALL, self.keys)
         self._run(_CALL)
-        if self.strips.full:
-            with fn.loop(first, i64.minimum(fn, after, self.strips.full) if self.strips.partial else after) as strip:
-                self._strip(strip.index, i64.sub(fn, strip.index, first), self.strips.lanes, step, steps, each)
-        if self.strips.partial:
-            with fn.when(fn.op(f"icmp sgt i64 {after}, {self.strips.full}")):
-                at = str(self.strips.full)
-                self._strip(at, i64.sub(fn, at, first), self.strips.partial, step, steps, each)
 
-    def _strip(self, strip: str, nth: str, live: int, step: str, steps: str, each: StripBody) -> None:
+    def strip(self, strip: str, step: str, steps: str, pointer: str, pitch: str, before: Around | None = None, after: Around | None = None) -> None:
+        """One strip, for the steps [step, step + steps), at least one. `before` and `after` the instructions of each step are given the
+        body and a pointer that moves by a pitch."""
+        if not self.strips.partial:
+            self._steps(strip, self.strips.lanes, step, steps, pointer, pitch, before, after)
+        elif not self.strips.full:
+            self._steps("0", self.strips.partial, step, steps, pointer, pitch, before, after)
+        else:
+            fn = self.fn
+            whole, part, done = fn.label("whole"), fn.label("part"), fn.label("strip")
+            fn.branch(fn.op(f"icmp slt i64 {strip}, {self.strips.full}"), whole, part)
+            for label, live in ((whole, self.strips.lanes), (part, self.strips.partial)):
+                fn.start(label)
+                self._steps(strip, live, step, steps, pointer, pitch, before, after)
+                fn.jump(done)
+            fn.start(done)
+
+    def _steps(
+        self, strip: str, live: int, step: str, steps: str, pointer: str, pitch: str, before: Around | None, after: Around | None
+    ) -> None:
         fn = self.fn
         self.addresses.copies = (Copy(0, live),)
         self.addresses.axis[STRIP] = strip
         self.addresses.enter(_STRIP, self.keys)
         self._run(_STRIP)
-        pointer, pitch = each.start(nth)
-        end = i64.add(fn, step, steps)
-        with repeat(fn, step, end, carried=[("ptr", pointer)]) as loop:
+        with repeat(fn, step, i64.add(fn, step, steps), carried=[("ptr", pointer)]) as loop:
             self.addresses.axis[self.step_axis] = loop.index
             self.addresses.enter(_STEP, self.keys)
-            each.before(self.body, loop.carried[0])
+            if before:
+                before(self.body, loop.carried[0])
             self._run(_STEP)
-            each.after(self.body, loop.carried[0])
+            if after:
+                after(self.body, loop.carried[0])
             loop.next(i64.step(fn, loop.carried[0], pitch))
 
     def _run(self, level: int) -> None:
         for placed in self.placed:
             if placed.level == level:
                 self.body.run(placed.number, placed.instr, placed.varies)
-
-
-@dataclass(frozen=True, slots=True)
-class StripBody:
-    """What surrounds the instructions of a StripLoop: a pointer that moves by a pitch each step."""
-
-    start: Callable[[str], tuple[str, str]]  # strip's number from the first -> its pointer and pitch
-    before: Callable[[Body, str], None]
-    after: Callable[[Body, str], None]
 
 
 def _place(body: Sequence[Instr], first: int, levels: Sequence[int], lane: int) -> list[Placed]:
