@@ -8,7 +8,7 @@ takes the updates one after the other, in order of declaration; every ordinary r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import graphc.functions as fn
 from graphc.graph import Node, topological
@@ -18,28 +18,39 @@ from graphc.tensor import State, Tensor
 
 def with_update(y: Tensor, state: State, rule: Callable[[Tensor], Tensor]) -> Tensor:
     """`y`, carrying the update state <- rule(state)."""
-    # a node of its own: the only place where an earlier update in the same graph comes in
-    previous = fn.stop_gradient(state)
-    return implies(y, fn.stop_gradient(rule(previous)), previous, state)
+    return with_updates(y, [state], lambda old: [rule(old)])
+
+
+def with_updates(y: Tensor, states: Sequence[State], rule: Callable[..., Sequence[Tensor]]) -> Tensor:
+    """`y`, carrying updates of several states at once: rule(*states) gives the new values, each computed from the state's own old
+    value and those of states before it in the list."""
+    # nodes of their own: the only places where earlier updates in the same graph come in
+    previous = [fn.stop_gradient(state) for state in states]
+    for state, old, value in zip(states, previous, rule(*previous), strict=True):
+        y = implies(y, fn.stop_gradient(value), old, state)
+    return y
 
 
 def implied_updates(roots: Sequence[Tensor]) -> dict[State, Tensor]:
     """The updates carried by anything that `roots` depend on, chained where a state has several."""
     updates: dict[State, Tensor] = {}
+    before: dict[Node, Node] = {}  # what a state was read as -> its value after the updates declared earlier
     for node in topological(tensor.node for tensor in roots):
         if node.op is not implies:
             continue
         _, value, previous, source = node.inputs
         state: State = source.attrs["state"]
         if state in updates:
-            value = _substitute(value, previous, updates[state].node)
-        updates[state] = Tensor(value)
+            before[previous] = updates[state].node
+        updates[state] = Tensor(_substitute(value, before))
     return updates
 
 
-def _substitute(root: Node, old: Node, new: Node) -> Node:
-    """`root` with `new` in the place of `old`."""
-    made: dict[Node, Node] = {old: new}
+def _substitute(root: Node, replaced: Mapping[Node, Node]) -> Node:
+    """`root` with nodes replaced."""
+    if not replaced:
+        return root
+    made = dict(replaced)
     for node in topological([root]):
         if node not in made:
             made[node] = node.with_inputs(tuple(made[operand] for operand in node.inputs))

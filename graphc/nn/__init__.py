@@ -5,7 +5,11 @@ from graphc.nn.activations import (
     CELU, ELU, GELU, GLU, SELU, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid, LogSoftmax, Mish, PReLU, ReLU, ReLU6,
     Sigmoid, SiLU, Softmax, Softmin, Softplus, Softsign, Tanh,
 )  # fmt: skip
+from graphc.nn.attention import MultiheadAttention
+from graphc.nn.batchnorm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
 from graphc.nn.containers import ModuleDict, ModuleList, Sequential
+from graphc.nn.dropout import Dropout, Dropout1d, Dropout2d
+from graphc.nn.embedding import Embedding, SinusoidalPositions
 from graphc.nn.linear import Bilinear, Linear
 from graphc.nn.losses import (
     BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, GaussianNLLLoss, HingeEmbeddingLoss, HuberLoss, KLDivLoss, L1Loss,
@@ -13,15 +17,19 @@ from graphc.nn.losses import (
 )  # fmt: skip
 from graphc.nn.mode import evaluating
 from graphc.nn.module import Module
-from graphc.nn.normalization import LayerNorm
+from graphc.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from graphc.nn.parameter import Parameter
 from graphc.nn.shaping import Flatten, Identity, Unflatten
+from graphc.nn.stacks import Transformer, TransformerDecoder, TransformerEncoder
+from graphc.nn.transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "Bilinear", "CELU", "CrossEntropyLoss", "ELU", "Flatten", "GELU", "GLU", "GaussianNLLLoss",
-    "Hardsigmoid", "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HuberLoss", "Identity", "KLDivLoss", "L1Loss", "LayerNorm",
-    "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "Mish", "Module", "ModuleDict", "ModuleList", "NLLLoss",
-    "PReLU", "Parameter", "PerceptronLoss", "PoissonNLLLoss", "ReLU", "ReLU6", "SELU", "Sequential", "SiLU", "Sigmoid",
-    "SmoothL1Loss", "SoftMarginLoss", "Softmax", "Softmin", "Softplus", "Softsign", "Tanh", "Unflatten", "evaluating",
-    "functional", "init",
+    "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Bilinear", "CELU", "CrossEntropyLoss", "Dropout",
+    "Dropout1d", "Dropout2d", "ELU", "Embedding", "Flatten", "GELU", "GLU", "GaussianNLLLoss", "GroupNorm", "Hardsigmoid",
+    "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d", "KLDivLoss",
+    "L1Loss", "LayerNorm", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "Mish", "Module", "ModuleDict",
+    "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU", "Parameter", "PerceptronLoss", "PoissonNLLLoss", "RMSNorm", "ReLU",
+    "ReLU6", "SELU", "Sequential", "SiLU", "Sigmoid", "SinusoidalPositions", "SmoothL1Loss", "SoftMarginLoss", "Softmax",
+    "Softmin", "Softplus", "Softsign", "Tanh", "Transformer", "TransformerDecoder", "TransformerDecoderLayer",
+    "TransformerEncoder", "TransformerEncoderLayer", "Unflatten", "evaluating", "functional", "init",
 ]  # fmt: skip

@@ -151,6 +151,15 @@ class Module:
                 if state is not None and state.name == dotted(old, name):
                     state.name = dotted(prefix, name)
 
+    def detach_path(self) -> None:
+        """Make a copy of a registered module the root of its own tree, to be registered anew."""
+        old = self._path
+        for path, module in self.named_modules():
+            object.__setattr__(module, "_path", path)
+            for name, state in (*module._parameters.items(), *module._buffers.items()):
+                if state is not None and old and state.name == dotted(dotted(old, path), name):
+                    state.name = dotted(path, name)
+
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter; None reserves the name for an absent one."""
         self._new_name(name, "register_parameter")

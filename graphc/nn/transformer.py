@@ -1,0 +1,138 @@
+"""Layers of the transformer (Vaswani et al., 2017), with normalization after each part as there, or before it (norm_first)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import graphc.functions as fn
+import graphc.nn.functional as F
+from graphc.errors import InputError
+from graphc.nn.attention import MultiheadAttention
+from graphc.nn.dropout import Dropout
+from graphc.nn.linear import Linear
+from graphc.nn.module import Module
+from graphc.nn.normalization import LayerNorm
+from graphc.tensor import Tensor
+
+Activation = str | Callable[[Tensor], Tensor]
+
+
+def activation_function(module: str, activation: Activation) -> Callable[[Tensor], Tensor]:
+    """What "relu", "gelu" or a function stands for."""
+    if callable(activation):
+        return activation
+    if activation not in ("relu", "gelu"):
+        raise InputError(f"{module}: activation must be 'relu', 'gelu' or a function, not {activation!r}")
+    return F.relu if activation == "relu" else F.gelu
+
+
+class _Layer(Module):
+    """What both layers have in common: the feed-forward part, and how a part is wrapped."""
+
+    linear1: Linear
+    linear2: Linear
+    dropout: Dropout
+    activation: Callable[[Tensor], Tensor]
+    norm_first: bool
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+    def _around(self, x: Tensor, norm: Module, dropout: Module, part: Callable[[Tensor], Tensor]) -> Tensor:
+        """x + part(norm(x)), or norm(x + part(x))."""
+        if self.norm_first:
+            return x + dropout(part(norm(x)))
+        return norm(x + dropout(part(x)))
+
+
+class TransformerEncoderLayer(_Layer):
+    """X₁ = LN(X + MHSA(X)), then LN(X₁ + FFN(X₁)) with FFN(z) = W₂ act(W₁ z + b₁) + b₂; with norm_first, X + MHSA(LN(X)) and so on."""
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = F.relu,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        dtype: Any = None,
+    ):
+        super().__init__()
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype)
+        self.norm_first = bool(norm_first)
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
+        self.activation = activation_function("TransformerEncoderLayer", activation)
+
+    def forward(self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Tensor:
+        """src (S, N, d_model), or (N, S, d_model) with batch_first, or (S, d_model); masks as MultiheadAttention takes them."""
+
+        def attend(x: Tensor) -> Tensor:
+            return self.self_attn(x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal)[0]
+
+        x = self._around(fn.as_tensor(src), self.norm1, self.dropout1, attend)
+        return self._around(x, self.norm2, self.dropout2, self._feed_forward)
+
+
+class TransformerDecoderLayer(_Layer):
+    """As TransformerEncoderLayer, with attention to the encoder's result (`memory`) between self-attention and feed-forward."""
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = F.relu,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        dtype: Any = None,
+    ):
+        super().__init__()
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
+        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype)
+        self.norm_first = bool(norm_first)
+        for i in (1, 2, 3):
+            self.add_module(f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
+        for i in (1, 2, 3):
+            self.add_module(f"dropout{i}", Dropout(dropout))
+        self.activation = activation_function("TransformerDecoderLayer", activation)
+
+    def forward(
+        self,
+        tgt: Any,
+        memory: Any,
+        tgt_mask: Any = None,
+        memory_mask: Any = None,
+        tgt_key_padding_mask: Any = None,
+        memory_key_padding_mask: Any = None,
+        tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        """tgt (T, N, d_model) and memory (S, N, d_model), N first with batch_first; masks as MultiheadAttention takes them."""
+        memory = fn.as_tensor(memory)
+
+        def attend(x: Tensor) -> Tensor:
+            return self.self_attn(x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal)[0]
+
+        def attend_to_memory(x: Tensor) -> Tensor:
+            return self.multihead_attn(x, memory, memory, memory_key_padding_mask, False, memory_mask, is_causal=memory_is_causal)[0]
+
+        x = self._around(fn.as_tensor(tgt), self.norm1, self.dropout1, attend)
+        x = self._around(x, self.norm2, self.dropout2, attend_to_memory)
+        return self._around(x, self.norm3, self.dropout3, self._feed_forward)
