@@ -64,12 +64,16 @@ class Index:
     def __add__(self, other: Index | int) -> Index:
         if isinstance(other, int):
             return Index(self.terms, self.const + other) if other else self
+        if not other.terms:
+            return self + other.const
         coefs = dict(self.terms)
         for atom, coef in other.terms:
             coefs[atom] = coefs.get(atom, 0) + coef
         return _normal(coefs, self.const + other.const)
 
     def __mul__(self, factor: int) -> Index:
+        if factor == 1:
+            return self
         if factor == 0:
             return Index()
         return Index(tuple((atom, coef * factor) for atom, coef in self.terms), self.const * factor)
@@ -147,6 +151,10 @@ class Index:
         return total
 
 
+def _number(term: tuple[Axis, int]) -> int:
+    return term[0].number
+
+
 @lru_cache(maxsize=65536)
 def _key(atom: Atom) -> tuple[int, str]:
     return (0, f"{atom.number:08d}") if isinstance(atom, Axis) else (1, str(atom))
@@ -170,6 +178,11 @@ def _bounds(index: Index) -> tuple[int, int]:
 
 def _normal(coefs: dict[Atom, int], const: int) -> Index:
     """Drop zero terms, fold quotient-remainder pairs back together, and sort."""
+    if all(type(atom) is Axis for atom in coefs):
+        affine = [term for term in coefs.items() if term[1]]
+        if len(affine) > 1:
+            affine.sort(key=_number)
+        return Index(tuple(affine), const)
     for atom, coef in list(coefs.items()):
         if isinstance(atom, Remainder) and coef:
             partner = Quotient(atom.of, atom.by)
@@ -218,15 +231,20 @@ class Piece:
 
 def axes_of(shape: Sequence[int], first: int = 0) -> tuple[Index, ...]:
     """One axis for each size, numbered from `first`."""
+    return _axes(tuple(shape), first)
+
+
+@lru_cache(maxsize=4096)
+def _axes(shape: tuple[int, ...], first: int) -> tuple[Index, ...]:
     return tuple(Index.axis(first + i, extent) for i, extent in enumerate(shape))
 
 
 def flatten(index: Sequence[Index], strides: Sequence[int]) -> Index:
     """The flat offset of an element."""
-    total = Index()
+    total = None
     for one, stride in zip(index, strides, strict=True):
-        total += one * stride
-    return total
+        total = one * stride if total is None else total + one * stride
+    return Index() if total is None else total
 
 
 def unflatten(flat: Index, shape: Sequence[int]) -> tuple[Index, ...]:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from graphc.graph import Node
@@ -28,7 +29,8 @@ class Read:
 
     @property
     def flat(self) -> Index:
-        return flatten(self.index, row_major_strides(self.base.type.shape))
+        shape = self.base.type.shape
+        return flat_of(shape) if self.index is axes_of(shape) else flatten(self.index, row_major_strides(shape))
 
 
 def is_free(node: Node) -> bool:
@@ -65,6 +67,7 @@ def whole(node: Node) -> Node | None:
     return read[0].base if read[0].flat == flat_of(node.type.shape) else None
 
 
+@lru_cache(maxsize=4096)
 def flat_of(shape: tuple[int, ...]) -> Index:
     """The row-major position, as a function of the axes of `shape`."""
     return flatten(axes_of(shape), row_major_strides(shape))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from graphc.graph import Graph, Node
 from graphc.index import Index, axes_of, flatten
@@ -36,6 +37,7 @@ class Cluster:
     nodes: list[Node] = field(default_factory=list)
     row: set[Node] = field(default_factory=set)  # nodes at row level
     shapes: set[tuple[tuple[int, ...], bool]] = field(default_factory=set)  # (shape, at row level) of the nodes
+    entering: list[Node] = field(default_factory=list)  # nodes that read other clusters
     closed: bool = False  # takes no more nodes
     before: set[Cluster] = field(default_factory=set)
     after: set[Cluster] = field(default_factory=set)
@@ -47,16 +49,27 @@ class Cluster:
 
     def flat(self, row: bool) -> Index:
         """The position of a value of the given level, over the axes of the domain."""
-        if not row:
-            return flat_of(self.shape)
-        kept = [one for axis, one in enumerate(axes_of(self.shape)) if axis not in (self.axes or ())]
-        return flatten(kept, row_major_strides(self.kept))
+        return _flat_of_row(self.shape, self.axes or ()) if row else flat_of(self.shape)
 
     def coordinates(self, shape: tuple[int, ...], row: bool) -> tuple[Index, ...] | None:
         """Where a node of `shape` finds its element at a point of the domain; None where it does not fit simply."""
-        if math.prod(shape) != math.prod(self.kept if row else self.shape):
-            return None
-        return recoordinate(self.flat(row), shape)
+        return _coordinates(self.shape, self.axes or () if row else None, shape)
+
+
+@lru_cache(maxsize=4096)
+def _flat_of_row(shape: tuple[int, ...], axes: tuple[int, ...]) -> Index:
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
+    return flatten([axes_of(shape)[axis] for axis in kept], row_major_strides([shape[axis] for axis in kept]))
+
+
+@lru_cache(maxsize=4096)
+def _coordinates(domain: tuple[int, ...], axes: tuple[int, ...] | None, shape: tuple[int, ...]) -> tuple[Index, ...] | None:
+    """`axes` are those that a row does without; None for elements."""
+    if math.prod(shape) != math.prod(size for axis, size in enumerate(domain) if axis not in (axes or ())):
+        return None
+    if axes is None and shape == domain:
+        return axes_of(shape)
+    return recoordinate(flat_of(domain) if axes is None else _flat_of_row(domain, axes), shape)
 
 
 class Clusters:
@@ -65,6 +78,7 @@ class Clusters:
     def __init__(self, graph: Graph, fusing: bool = True):
         self.graph = graph
         self.fusing = fusing
+        self.position = {node: i for i, node in enumerate(graph.nodes)}
         self.owner: dict[Node, Cluster] = {}
         self.reads: dict[Node, list[Read]] = {}  # at the node's own axes (a reduction: at its operand's)
         self.barriers: dict[Node, list[Read]] = {}  # reads that need stored memory
@@ -141,6 +155,8 @@ class Clusters:
             cluster.row.add(node)
         sources = [source for source in self.sources(node) if source is not cluster]
         self.owner[node] = cluster
+        if sources:
+            cluster.entering.append(node)
         for source in sources:
             source.after.add(cluster)
             cluster.before.add(source)
@@ -234,14 +250,15 @@ class Clusters:
             return
         if self._detour(into, other) or self._detour(other, into):
             return
-        nodes = sorted(into.nodes + other.nodes, key=self._position)
+        nodes = sorted(into.nodes + other.nodes, key=self.position.__getitem__)
         row_nodes = into.row | (set(other.nodes) if as_row else other.row)
-        if not self._edges_in_place(into, other, nodes, row_nodes):
+        if not self._edges_in_place(into, other, row_nodes):
             return
         into.nodes, into.row = nodes, row_nodes
         into.shapes |= {(shape, bool(as_row) or row) for shape, row in other.shapes}
         for node in other.nodes:
             self.owner[node] = into
+        into.entering = [node for node in into.entering + other.entering if self.sources(node) != [into]]
         into.before = (into.before | other.before) - {into, other}
         into.after = (into.after | other.after) - {into, other}
         for cluster in into.before:
@@ -252,19 +269,9 @@ class Clusters:
             cluster.before.add(into)
         self._deepen(into)
 
-    def _position(self, node: Node) -> int:
-        return self._positions[node]
-
-    @property
-    def _positions(self) -> dict[Node, int]:
-        cache = self.graph._cache
-        if "positions" not in cache:
-            cache["positions"] = {node: i for i, node in enumerate(self.graph.nodes)}
-        return cache["positions"]
-
-    def _edges_in_place(self, into: Cluster, other: Cluster, nodes: Iterable[Node], row: set[Node]) -> bool:
+    def _edges_in_place(self, into: Cluster, other: Cluster, row: set[Node]) -> bool:
         """Whether all reads between the two clusters happen where the values are made."""
-        for node in nodes:
+        for node in into.entering + other.entering:
             mine = self.owner[node]
             across = [read for read in self.reads[node] if self.owner.get(read.base) in (into, other) and self.owner[read.base] is not mine]
             if any(self.owner.get(read.base) in (into, other) for read in self.barriers[node]):
@@ -306,4 +313,8 @@ class Clusters:
 
 def _moved(read: Read, at: tuple[Index, ...]) -> Index:
     """The flat position that is read when the reader's axes take the values `at`."""
-    return read.flat.substitute(dict(enumerate(at)))
+    shape = read.base.type.shape
+    if read.index is not axes_of(shape) or len(at) != len(shape):
+        return read.flat.substitute(dict(enumerate(at)))
+    # read as it lies, which is the usual case
+    return flat_of(shape) if at is read.index else flatten(at, row_major_strides(shape))
