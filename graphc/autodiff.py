@@ -54,7 +54,7 @@ def vjp(outputs: Any, inputs: Any, cotangents: Any = None) -> Any:
             if not is_float(tensor.dtype):
                 raise DTypeError(f"only float tensors have gradients, got {tensor.type}")
     vs = [fn.ones_like(y) for y in ys] if cotangents is None else _cotangents("vjp", cotangents, ys)
-    return _like(inputs, _reverse(ys, xs, vs))
+    return _like(inputs, pull_back(ys, xs, vs))
 
 
 def _cotangents(name: str, values: Any, like: Sequence[Tensor]) -> list[Tensor]:
@@ -71,7 +71,8 @@ def _cotangents(name: str, values: Any, like: Sequence[Tensor]) -> list[Tensor]:
     return vs
 
 
-def _reverse(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) -> list[Tensor]:
+def pull_back(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) -> list[Tensor]:
+    """Gradients of xs, given those of ys: the one reverse loop."""
     order = topological(y.node for y in ys)
     wanted = {x.node for x in xs}
     depends: set[Node] = set()  # nodes whose value depends on one of xs
@@ -112,7 +113,7 @@ def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:
     # each u is a node of its own; its value never matters
     us = [fn.stop_gradient(fn.zeros_like(y)) for y in ys]
     pulled = vjp(ys, xs, us)
-    return _like(outputs, _reverse(pulled, us, ts))
+    return _like(outputs, pull_back(pulled, us, ts))
 
 
 def custom_vjp(f: Callable[..., Tensor], backward: Callable[..., Any]) -> Callable[..., Tensor]:

@@ -64,6 +64,8 @@ class Op:
     reducer: str | None = None  # REDUCE: sum, prod, max, min, argmax, argmin
     pieces: Callable[[Node, tuple[Index, ...]], Sequence[Piece]] | None = None  # VIEW: where an element comes from
     expand: Callable[[Node], Tensor] | None = None  # COMPOSITE: the same value by other ops
+    # VIEW: lift(node, *operands): what the node does, done to each of several in operands that are stacked along a new axis 0
+    lift: Callable[..., Tensor] | None = None
     # rewrites that name this op: each takes a node of it and returns a replacement or None; exact in IEEE arithmetic
     rewrites: tuple[Callable[[Node], Node | None], ...] = ()
     cost: int = 1  # ELEMENTWISE: what one element costs, in additions

@@ -1,4 +1,4 @@
-"""Dead code elimination: updates that write a state's own value.
+"""Dead code elimination: updates that write a state's own value, and what loops make or carry for nobody (`prune.py`).
 
     graph f() state(w: f32[3], n: f32[]) {
       return w    update w <- w, n <- w
@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from graphc.graph import Graph
 from graphc.options import Options
+from graphc.passes.prune import prune
 
 
 def dce(graph: Graph, options: Options) -> Graph:
     """Drops updates without effect; the graph itself where there are none."""
+    graph = prune(graph)
     updates = tuple((state, value) for state, value in graph.updates if state is not value)
     return graph if len(updates) == len(graph.updates) else Graph(graph.inputs, graph.outputs, updates, graph.name)

@@ -23,7 +23,9 @@ from graphc.passes.cse import cse
 from graphc.passes.dce import dce
 from graphc.passes.fold import fold
 from graphc.passes.fuse import fuse
+from graphc.passes.hoist import hoist
 from graphc.passes.memory import memory
+from graphc.passes.merge import merge
 from graphc.passes.reassociate import reassociate
 from graphc.passes.schedule import schedule
 from graphc.passes.simplify import simplify
@@ -35,8 +37,10 @@ IR = Graph | Program
 Pass = tuple[str, Callable[[Any, Options], Any]]
 
 GRAPH_PASSES: tuple[Pass, ...] = (
+    ("merge", merge),
     ("fold", fold),
     ("simplify", simplify),
+    ("hoist", hoist),
     ("reassociate", reassociate),
     ("cse", cse),
     ("dce", dce),
@@ -52,6 +56,10 @@ PIPELINE: tuple[Pass, ...] = GRAPH_PASSES + PROGRAM_PASSES
 
 # (before, after, reason): checked below, never used to sort.
 ORDER: tuple[tuple[str, str, str], ...] = (
+    ("merge", "fold", "loops over one body are recognised by its nodes, which other passes rebuild"),
+    ("simplify", "hoist", "views between a sequence and its contraction are gone"),
+    ("hoist", "cse", "what leaves a loop may be there already"),
+    ("hoist", "dce", "sequences that a loop no longer reads go"),
     ("fold", "simplify", "rules that look for constants see computed ones"),
     ("simplify", "reassociate", "a transpose between two contractions would hide a chain"),
     ("simplify", "cse", "equal contractions are spelled equally only under canonical labels"),
@@ -129,7 +137,7 @@ def run_passes(
 
 def _run(run: Callable[[Any, Options], Any], ir: IR, options: Options) -> IR:
     """A pass on a program, or on a graph and the bodies of its loops."""
-    if isinstance(ir, Graph) and run is not fuse:
+    if isinstance(ir, Graph) and run not in (merge, fuse):
         ir = map_bodies(ir, lambda body: run(body, options))
     return run(ir, options)
 

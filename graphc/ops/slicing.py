@@ -51,6 +51,11 @@ def _slice_backward(node: Node, v: Tensor) -> list[Tensor]:
     return [pad(v, low=attrs["start"], high=tuple(high), interior=tuple(interior), value=0)]
 
 
+def _slice_stacked(node: Node, x: Tensor) -> Tensor:
+    start, size, step = (node.attrs[key] for key in ("start", "size", "step"))
+    return slice_(x, start=(0, *start), size=(x.shape[0], *size), step=(1, *step))
+
+
 def _slice_whole(node: Node) -> Node | None:
     return node.inputs[0] if node.type == node.inputs[0].type else None
 
@@ -72,6 +77,7 @@ slice_: Op = declare(
     ref=_slice_ref,
     pieces=_slice_pieces,
     backward=_slice_backward,
+    lift=_slice_stacked,
     samples=_slice_samples,
     rewrites=(_slice_whole,),
 )
@@ -108,6 +114,7 @@ flip: Op = declare(
     ref=lambda attrs, x: np.flip(x, attrs["axes"]),
     pieces=_flip_pieces,
     backward=lambda node, v: [flip(v, axes=node.attrs["axes"])],
+    lift=lambda node, x: flip(x, axes=tuple(axis + 1 for axis in node.attrs["axes"])),
     samples=_flip_samples,
     rewrites=(_double_flip,),
 )
@@ -155,6 +162,11 @@ def _pad_backward(node: Node, v: Tensor) -> list[Tensor]:
     return [slice_(v, start=node.attrs["low"], size=node.inputs[0].type.shape, step=step)]
 
 
+def _pad_stacked(node: Node, x: Tensor) -> Tensor:
+    widths = {key: (0, *node.attrs[key]) for key in ("low", "high", "interior")}
+    return pad(x, **widths, value=node.attrs["value"])
+
+
 def _pad_nothing(node: Node) -> Node | None:
     return node.inputs[0] if node.type == node.inputs[0].type else None
 
@@ -176,6 +188,7 @@ pad: Op = declare(
     ref=_pad_ref,
     pieces=_pad_pieces,
     backward=_pad_backward,
+    lift=_pad_stacked,
     samples=_pad_samples,
     rewrites=(_pad_nothing,),
 )
@@ -238,6 +251,7 @@ concat = declare(
     ref=lambda attrs, *xs: np.concatenate(xs, attrs["axis"]),
     pieces=_concat_pieces,
     backward=_concat_backward,
+    lift=lambda node, *xs: concat(*xs, axis=node.attrs["axis"] + 1),
     samples=_concat_samples,
     rewrites=(_concat_one,),
 )

@@ -90,6 +90,7 @@ reshape = declare(
     ref=lambda attrs, x: x.reshape(attrs["shape"]),
     pieces=_reshape_pieces,
     backward=lambda node, v: [fn.reshape(v, node.inputs[0].type.shape)],
+    lift=lambda node, x: fn.reshape(x, (x.shape[0], *node.type.shape)),
     samples=_reshape_samples,
     rewrites=(_reshape_of_reshape,),
 )
@@ -136,6 +137,7 @@ transpose = declare(
     ref=lambda attrs, x: np.transpose(x, attrs["perm"]),
     pieces=lambda node, index: [Piece(0, tuple(index[axis] for axis in _inverse(node.attrs["perm"])))],
     backward=lambda node, v: [fn.permute_dims(v, _inverse(node.attrs["perm"]))],
+    lift=lambda node, x: fn.permute_dims(x, (0, *(axis + 1 for axis in node.attrs["perm"]))),
     samples=_transpose_samples,
     rewrites=(_transpose_of_transpose,),
 )
@@ -165,6 +167,12 @@ def _broadcast_backward(node: Node, v: Tensor) -> list[Tensor]:
     return [fn.reshape(fn.sum(v, axis=axes), source)]
 
 
+def _broadcast_stacked(node: Node, x: Tensor) -> Tensor:
+    """New axes go in behind the stack's."""
+    new = len(node.type.shape) - (x.ndim - 1)
+    return fn.broadcast_to(fn.reshape(x, (x.shape[0], *(1,) * new, *x.shape[1:])), (x.shape[0], *node.type.shape))
+
+
 def _broadcast_of_broadcast(node: Node) -> Node | None:
     (x,) = node.inputs
     if x.type == node.type:
@@ -186,6 +194,7 @@ broadcast = declare(
     ref=lambda attrs, x: np.broadcast_to(x, attrs["shape"]),
     pieces=_broadcast_pieces,
     backward=_broadcast_backward,
+    lift=_broadcast_stacked,
     samples=_broadcast_samples,
     rewrites=(_broadcast_of_broadcast,),
 )

@@ -1,0 +1,66 @@
+"""Loops without what nobody reads: stacked results, carries that only carry themselves along, operands that the body ignores.
+
+    %0 = scan h n x {body=step(c0, c1, x0) -> (add c0 x0, neg c1, c0)}         %0 = scan h x {body=step(c0, x0) -> (add c0 x0)}
+    %1 = get %0 {index=0}                                                 ->   %1 = get %0 {index=0}
+
+A result that depends on a check stays.
+"""
+
+from __future__ import annotations
+
+from graphc.graph import Graph, Node, nested_nodes, topological
+from graphc.op import OPS, Kind, derive
+from graphc.passes.rebuild import move, rebuild
+
+
+def prune(graph: Graph) -> Graph:
+    """The graph with every loop cut down; the graph itself where none can be."""
+    read: dict[Node, set[int]] = {}
+    for node in graph.nodes:
+        if node.op.kind is Kind.PROJECT:
+            read.setdefault(node.inputs[0], set()).add(node.attrs["index"])
+    new: dict[Node, Node] = {}
+    kept: dict[Node, list[int]] = {}
+    for node in graph.nodes:
+        now = move(node, new)
+        if node.op.kind is Kind.SCAN:
+            now, kept[node] = _pruned(now, read.get(node, set()))
+        elif node.op.kind is Kind.PROJECT and (index := kept[node.inputs[0]].index(node.attrs["index"])) != node.attrs["index"]:
+            now = derive(now, OPS["get"], now.inputs, index=index)
+        new[node] = now
+    return rebuild(graph, new)
+
+
+def _pruned(loop: Node, read: set[int]) -> tuple[Node, list[int]]:
+    """The loop without idle parts, and the numbers of the results that are left."""
+    attrs, body = loop.attrs, loop.attrs["body"]
+    carries, sequences = attrs["carries"], attrs["sequences"]
+    live = set(read) | _checking(body)
+    while True:  # a carry lives where something alive reads it
+        reached = set(topological(body.outputs[i] for i in sorted(live)))
+        more = {i for i in range(carries) if body.inputs[i] in reached} - live
+        if not more:
+            break
+        live |= more
+    outputs = sorted(live) or [0]
+    operands = [i for i, node in enumerate(body.inputs) if (i in live if i < carries else node in reached)]
+    if len(outputs) == len(body.outputs) and len(operands) == len(body.inputs):
+        return loop, outputs
+    cut = Graph(tuple(body.inputs[i] for i in operands), tuple(body.outputs[i] for i in outputs), (), body.name)
+    counts = {
+        "carries": sum(i < carries for i in operands),
+        "sequences": sum(carries <= i < carries + sequences for i in operands),
+    }
+    return derive(loop, loop.op, tuple(loop.inputs[i] for i in operands), **{**attrs, **counts, "body": cut}), outputs
+
+
+def _checking(body: Graph) -> set[int]:
+    """The results that depend on a check."""
+    if not any(node.op.effect for node in nested_nodes(body)):
+        return set()
+    found = set()
+    for number, output in enumerate(body.outputs):
+        cone = Graph(body.inputs, (output,))
+        if any(node.op.effect for node in nested_nodes(cone)):
+            found.add(number)
+    return found
