@@ -24,7 +24,9 @@ _LINE = 64
 _WAYS = 16  # of a second-level cache
 _PAGES = 64  # of a first-level TLB
 _PAGE = 4096
-_PACK_TOGETHER = 1024  # bytes of a step
+# Bytes of a step that are packed one after the other, and steps that are taken together: few enough for the hardware's prefetchers.
+_PACK_TOGETHER = 2048
+_PACK_STEPS = 8
 _REUSES_TO_PACK = 8  # tiles that must use what is packed only because it lies badly
 
 
@@ -116,11 +118,11 @@ class Job:
         return (lines | 1) * _LINE
 
     def pack_groups(self, operand: Operand, panels: int, width: int) -> tuple[int, int]:
-        """(panels packed together, the steps of k done of each at a turn). Where steps lie far apart, as many panels as fill a few
-        cache lines, for as many steps as there are pages at hand."""
+        """(panels packed together, the steps of k done of each at a turn). Where memory runs along the rows, a stretch of many
+        panels for a few steps."""
         if not operand.contiguous_rows or operand.contiguous_k:
             return 1, self.blocks.k_block
-        return min(panels, max(1, _PACK_TOGETHER // width)), min(self.blocks.k_block, _PAGES)
+        return min(panels, max(1, _PACK_TOGETHER // width)), min(self.blocks.k_block, _PACK_STEPS)
 
 
 def plan_job(target: Target, flat: Flat, blocks: Blocking) -> Job:
@@ -159,10 +161,13 @@ def _a_lies_badly(flat: Flat, blocks: Blocking, target: Target) -> bool:
         return False
     if flat.batch > 1 and BATCH not in a.load.offset.axes():  # it would be packed again for every batch element
         return False
-    assert a.row_stride is not None and a.k_stride is not None
     if a.contiguous_k:
         return False
-    return _spread_thin(a, abs(a.k_stride) * flat.dtype.itemsize, blocks.k_block, target)
+    assert a.k_stride is not None
+    # Every step of a tile is in a cache line of its own, which had better still be there for the neighbouring tile.
+    size = flat.dtype.itemsize
+    lines = blocks.k_block * (_LINE + blocks.width * size)
+    return lines > target.l1_bytes or _spread_thin(abs(a.k_stride) * size, blocks.k_block, target)
 
 
 def _b_lies_badly(flat: Flat, blocks: Blocking, target: Target) -> bool:
@@ -170,10 +175,10 @@ def _b_lies_badly(flat: Flat, blocks: Blocking, target: Target) -> bool:
     assert b.k_stride is not None
     if -(-flat.m // blocks.rows) < _REUSES_TO_PACK:
         return False
-    return _spread_thin(b, abs(b.k_stride) * flat.dtype.itemsize, blocks.k_block, target)
+    return _spread_thin(abs(b.k_stride) * flat.dtype.itemsize, blocks.k_block, target)
 
 
-def _spread_thin(operand: Operand, stride: int, count: int, target: Target) -> bool:
+def _spread_thin(stride: int, count: int, target: Target) -> bool:
     """Whether `count` pieces `stride` bytes apart fall on too few sets of the second-level cache, or on too many pages."""
     way = target.l2_bytes // _WAYS
     sets = way // max(_LINE, _common_power(stride, way))
