@@ -89,7 +89,9 @@ def block(flat: Flat, target: Target) -> Blocking:
     n_blocks = min(panels, max(1, -(-wanted // (flat.batch * least_m_blocks))))
     n_block = -(-panels // n_blocks)
     n_blocks = -(-panels // n_block)
-    m_blocks = max(least_m_blocks, min(-(-flat.m // rows), wanted // (flat.batch * n_blocks)))
+    m_blocks = least_m_blocks
+    if 2 * flat.batch * m_blocks * n_blocks < wanted:  # cutting rows means that several units need a panel, which is then packed apart
+        m_blocks = max(m_blocks, min(-(-flat.m // rows), wanted // (flat.batch * n_blocks)))
     m_block = _even(flat.m, -(-flat.m // m_blocks), rows)
     m_blocks = -(-flat.m // m_block)
     units = m_blocks * n_blocks

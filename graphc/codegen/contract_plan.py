@@ -134,7 +134,9 @@ def plan_job(target: Target, flat: Flat, blocks: Blocking) -> Job:
         b_source = "lies"
     elif flat.rhs.contiguous_rows or flat.rhs.contiguous_k:
         b_source = "packed"
-    job = Job(target, flat, blocks, a_source, b_source, b_source != "lies" and blocks.m_blocks > 1 and flat.k > 0)
+    # What lies badly is packed many panels at a time, which takes a phase of its own.
+    shared = b_source != "lies" and (blocks.m_blocks > 1 or (b_source == "packed" and not flat.rhs.contiguous_k))
+    job = Job(target, flat, blocks, a_source, b_source, shared and flat.k > 0)
     return dataclasses.replace(job, layout=_layout(job))
 
 
