@@ -2,7 +2,8 @@
 
     n:  panels of `width` columns, the last of `last_width` (both whole registers); `n_block` panels to a unit
     m:  tiles of `rows` rows, the last of `last_rows`; `m_block` rows to a unit
-    k:  parts of `k_part`, summed apart where there are too few rows and columns for all threads; in each, blocks of `k_block` in order
+    k:  parts of `k_part`, summed apart where there are too few rows and columns for all threads; in each, blocks of `k_block` in
+    order
 
 Nothing here depends on the number of threads, so neither does any bit of the result.
 """
@@ -23,8 +24,8 @@ _K_BLOCK_BYTES = 4096  # of one row of the left operand
 _SPLIT_BLOCK = 64  # rows or columns that make a unit, before the depth is cut into parts
 _LEAST_K_PART = 512
 _DOT_ROWS = 4  # most rows, or columns, for which operands contiguous in k are multiplied along k
-# Measured on Zen 5, 8 rows run as fast as 14, and take half as long to compile; most sizes are multiples of 8, so that one tile serves
-# a whole module. With one register across, twice the rows keep as many sums under way.
+# Measured on Zen 5, 8 rows run as fast as 14, and take half as long to compile; most sizes are multiples of 8, so that one tile
+# serves a whole module. With one register across, twice the rows keep as many sums under way.
 _USUAL_ROWS = {1: 16, 2: 8, 3: 8, 4: 6}
 _HEIGHT_SLACK = 1.03  # the usual height is taken where it costs no more than this
 
@@ -78,7 +79,9 @@ def block(flat: Flat, target: Target) -> Blocking:
     k_part = -(-k // (k_parts * lanes)) * lanes if k_parts > 1 else k
     k_parts = -(-k // k_part)
     tail = _dot_tail(flat.n, k, lanes) if along_k and not dots and k_parts == 1 else 0
-    vectors, last_vectors, panels = (tail, 1, flat.n // (tail * lanes) + 1) if tail else _panels(flat.m, flat.n, lanes, target, dots)
+    vectors, last_vectors, panels = (
+        (tail, 1, flat.n // (tail * lanes) + 1) if tail else _panels(flat.m, flat.n, lanes, target, dots)
+    )
     rows = min(flat.m, 8) if dots else _rows(flat.m, most_rows(target, max(vectors, last_vectors)), vectors)
 
     k_block = k if dots else _even(k_part, _K_BLOCK_BYTES // flat.dtype.itemsize, lanes)
@@ -90,7 +93,9 @@ def block(flat: Flat, target: Target) -> Blocking:
     n_block = -(-panels // n_blocks)
     n_blocks = -(-panels // n_block)
     m_blocks = least_m_blocks
-    if 2 * flat.batch * m_blocks * n_blocks < wanted:  # cutting rows means that several units need a panel, which is then packed apart
+    if (
+        2 * flat.batch * m_blocks * n_blocks < wanted
+    ):  # cutting rows means that several units need a panel, which is then packed apart
         m_blocks = max(m_blocks, min(-(-flat.m // rows), wanted // (flat.batch * n_blocks)))
     m_block = _even(flat.m, -(-flat.m // m_blocks), rows)
     m_blocks = -(-flat.m // m_block)
@@ -120,8 +125,8 @@ def _k_parts(flat: Flat, k: int, wanted: int) -> int:
 
 
 def _dot_tail(n: int, k: int, lanes: int) -> int:
-    """Registers across a panel after which so few columns are left over that they are cheaper as dot products along k, each with a fold at
-    its end, than as one more register of columns; 0 where there is none."""
+    """Registers across a panel after which so few columns are left over that they are cheaper as dot products along k, each with
+    a fold at its end, than as one more register of columns; 0 where there is none."""
     for vectors in (2, 3, 1):
         tail = n % (vectors * lanes)
         if n > vectors * lanes and 0 < tail <= _DOT_ROWS and (vectors == 2 or n < (vectors + 1) * lanes):
@@ -130,7 +135,8 @@ def _dot_tail(n: int, k: int, lanes: int) -> int:
 
 
 def _rows(m: int, most: int, vectors: int) -> int:
-    """A tile height for which all tiles together take about the fewest cycles a step of the depth: the usual one, or what is least code."""
+    """A tile height for which all tiles together take about the fewest cycles a step of the depth: the usual one, or what is
+    least code."""
 
     def cycles(rows: int) -> float:
         # Two multiply-adds a cycle; one takes about four, so fewer than eight (and some slack) of them wait for one another.

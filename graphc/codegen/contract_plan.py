@@ -1,12 +1,12 @@
 """What the emission of one contraction knows: its blocks, where each operand is read from, and what lies where in scratch.
 
-    A  "lies"        read in place, at its own strides
-       "packed"      tiles of `rows` x depth, in shared scratch, by the pack phase
-       "evaluated"   rows whose map is evaluated into worker scratch, unit by unit
-    B  "lies"        read in place: contiguous along n, or along k for dot products
-       "packed"      panels copied or turned from a strided operand
-       "rows"        panels by evaluating its map along n
-       "turned"      panels by evaluating its map along k, and turning that
+A  "lies"        read in place, at its own strides
+   "packed"      tiles of `rows` x depth, in shared scratch, by the pack phase
+   "evaluated"   rows whose map is evaluated into worker scratch, unit by unit
+B  "lies"        read in place: contiguous along n, or along k for dot products
+   "packed"      panels copied or turned from a strided operand
+   "rows"        panels by evaluating its map along n
+   "turned"      panels by evaluating its map along k, and turning that
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _LINE = 64
 _WAYS = 16  # of a second-level cache
 _PAGES = 64  # of a first-level TLB
 _PAGE = 4096
-# Bytes of a step that are packed one after the other, and steps that are taken together: few enough for the hardware's prefetchers.
+# Bytes of a step that are packed one after the other, and steps that are taken together: few enough for the hardware's
+# prefetchers.
 _PACK_TOGETHER = 2048
 _PACK_STEPS = 8
 _REUSES_TO_PACK = 8  # tiles that must use what is packed only because it lies badly
@@ -67,7 +68,8 @@ class Job:
 
     @property
     def direct(self) -> bool:
-        """Whether register tiles store sums where they belong; else, and from dot products, they go through scratch and the epilogue."""
+        """Whether register tiles store sums where they belong; else, and from dot products, they go through scratch and the
+        epilogue."""
         return self.flat.plain_store is not None and self.flat.k > 0 and self.blocks.k_parts == 1
 
     @property

@@ -2,11 +2,11 @@
 
     void @dot_f32_4x3(ptr a, i64 row, i64 step, ptr b, i64 pitch, i64 depth, ptr start, ptr c, i64 stride, i64 columns, i64 rows)
 
-    c[i, j] = start[i, j] + sum over k < depth of a[i * row + k] * b[j * pitch + k]      row, pitch, stride in bytes; `step` is unused
+    c[i, j] = start[i, j] + sum over k < depth of a[i * row + k] * b[j * pitch + k]      strides in bytes; `step` is unused
 
 Called like a register tile, but b is read as it lies, which saves packing it, and columns cost nothing that are not there. Each
-register holds every lanes-th product of one element; the order in which they are added depends on the depth alone. c must have room
-for whole blocks of 4 x 3, here; what lies outside `rows` and `columns` is written with copies of the first row and column.
+register holds every lanes-th product of one element; the order in which they are added depends on the depth alone. c must have
+room for whole blocks of 4 x 3, here; what lies outside `rows` and `columns` is written with copies of the first row and column.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from graphc.types import SHORT_NAMES
 
 
 def dot_shape(target: Target, lanes: int, rows: int, columns: int) -> tuple[int, int]:
-    """Rows and columns that are summed side by side: enough of them to hide latency, few enough for their pointers to stay in registers."""
+    """Rows and columns that are summed side by side: enough of them to hide latency, few enough for their pointers to stay in
+    registers."""
     if rows == 1:
         return 1, min(8, columns)
     if columns == 1:
@@ -110,10 +111,15 @@ def _folded(fn: Function, lanes: int, element: str, add: str, registers: list[st
 
     def halved(x: str, y: str, block: int, blocks: int) -> str:
         """Blocks of `block` lanes, folded in the middle: those of x, then those of y."""
+
         def shuffle(shift: int) -> str:
-            order = [source + start * block + i + shift for source in (0, lanes) for start in range(blocks) for i in range(block // 2)]
+            order = [
+                source + start * block + i + shift for source in (0, lanes) for start in range(blocks) for i in range(block // 2)
+            ]
             order = (order * lanes)[:lanes]
-            return fn.op(f"shufflevector {vector} {x}, {vector} {y}, <{lanes} x i32> <{', '.join(f'i32 {lane}' for lane in order)}>")
+            return fn.op(
+                f"shufflevector {vector} {x}, {vector} {y}, <{lanes} x i32> <{', '.join(f'i32 {lane}' for lane in order)}>"
+            )
 
         return fn.op(f"{add} {vector} {shuffle(0)}, {shuffle(block // 2)}")
 

@@ -12,8 +12,8 @@
 
 packs groups of panels, in each group by turns a stretch of k: panels that share cache lines and pages are read together.
 
-A table is a constant of 8-byte fields, numbers and functions, named below; strides and sizes are in bytes unless the name or a comment
-says otherwise. Functions are called as `TILE_PARAMS`, `PACK_PARAMS` and `EPILOGUE_PARAMS` of their files say.
+A table is a constant of 8-byte fields, numbers and functions, named below; strides and sizes are in bytes unless the name or a
+comment says otherwise. Functions are called as `TILE_PARAMS`, `PACK_PARAMS` and `EPILOGUE_PARAMS` of their files say.
 """
 
 from __future__ import annotations
@@ -23,6 +23,18 @@ from collections.abc import Mapping
 
 from graphc.codegen import integers as i64
 from graphc.codegen.builder import Function, Module
+from graphc.codegen.epilogue import EPILOGUE_PARAMS
+from graphc.codegen.microkernel import TILE_PARAMS
+from graphc.codegen.packing import PACK_PARAMS
+
+RUN_PARAMS = (
+    ("ptr", "plan"), ("ptr", "args"), ("i64", "batch"), ("ptr", "a"), ("ptr", "b"), ("ptr", "packed"), ("ptr", "c"),
+    ("i64", "k_begin"), ("i64", "k_end"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch"),
+)  # fmt: skip
+PACK_PHASE_PARAMS = (
+    ("ptr", "plan"), ("ptr", "args"), ("i64", "batch"), ("ptr", "source"), ("ptr", "into"), ("i64", "begin"), ("i64", "end"),
+    ("ptr", "scratch"),
+)  # fmt: skip
 
 
 class Run(enum.IntEnum):
@@ -50,7 +62,6 @@ class Run(enum.IntEnum):
     PANEL_STRIPS = 19
     STRIP = 20  # a register
     EPILOGUE = 21
-
 
 
 class Kind(enum.IntEnum):
@@ -84,7 +95,9 @@ class Pack(enum.IntEnum):
     FUNCTION = 12
 
 
-def add_table(module: Module, name: str, fields: Mapping[enum.IntEnum, int | str], *more: Mapping[enum.IntEnum, int | str]) -> None:
+def add_table(
+    module: Module, name: str, fields: Mapping[enum.IntEnum, int | str], *more: Mapping[enum.IntEnum, int | str]
+) -> None:
     """The constant @name: every field of the enumerations, functions by name and `null` for none."""
     values = [part[key] for part in (fields, *more) for key in type(next(iter(part)))]
     types = ["i64" if isinstance(value, int) else "ptr" for value in values]
@@ -97,9 +110,7 @@ def run_function(module: Module) -> str:
     name = "contract_run"
     if any(fn.name == name for fn in module.functions):
         return name
-    params = [("ptr", "plan"), ("ptr", "args"), ("i64", "batch"), ("ptr", "a"), ("ptr", "b"), ("ptr", "packed"), ("ptr", "c")]
-    params += [("i64", "k_begin"), ("i64", "k_end"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
-    fn = module.function(name, params, "void", "nounwind")
+    fn = module.function(name, RUN_PARAMS, "void", "nounwind")
     fn.linkage = "internal"
     with fn.loop("%begin", "%end") as unit:
         n_blocks = _number(fn, Run.N_BLOCKS)
@@ -134,11 +145,8 @@ def _left(fn: Function, a_unit: str, m0: str, rows: str, k0: str, depth: str) ->
     known = fn.op(f"icmp eq ptr {evaluate}, null")
     into = i64.step(fn, "%scratch", _number(fn, Run.A_SCRATCH))
     with fn.when(fn.op(f"xor i1 {known}, true")):
-        pitch = _number(fn, Run.A_ROW)
-        fn.do(
-            f"call void {evaluate}(ptr %args, ptr %scratch, i64 %batch, ptr null, i64 0, ptr {into}, i64 {pitch}, i64 {m0}, i64 {rows}, "
-            f"i64 {k0}, i64 {depth})"
-        )
+        area = (m0, rows, k0, depth)
+        i64.call(fn, evaluate, PACK_PARAMS, "%args", "%scratch", "%batch", "null", 0, into, _number(fn, Run.A_ROW), *area)
     return fn.op(f"select i1 {known}, ptr {in_place}, ptr {into}")
 
 
@@ -152,16 +160,25 @@ def _right(fn: Function, kind: str, panel: str, k0: str, depth: str) -> str:
     known = fn.op(f"icmp eq ptr {pack}, null")
     into = i64.step(fn, "%scratch", _number(fn, Run.PANEL_SCRATCH))
     with fn.when(fn.op(f"xor i1 {known}, true")):
-        column = i64.mul(fn, panel, _number(fn, Run.PANEL_COLUMNS))
-        fn.do(
-            f"call void {pack}(ptr %args, ptr %scratch, i64 %batch, ptr {source}, i64 {_number(fn, Kind.PACK_STRIDE, kind)}, ptr {into}, "
-            f"i64 {_number(fn, Kind.WIDTH, kind)}, i64 {column}, i64 {_number(fn, Kind.COLUMNS, kind)}, i64 {k0}, i64 {depth})"
-        )
+        stride, width = _number(fn, Kind.PACK_STRIDE, kind), _number(fn, Kind.WIDTH, kind)
+        area = (i64.mul(fn, panel, _number(fn, Run.PANEL_COLUMNS)), _number(fn, Kind.COLUMNS, kind), k0, depth)
+        i64.call(fn, pack, PACK_PARAMS, "%args", "%scratch", "%batch", source, stride, into, width, *area)
     return fn.op(f"select i1 {known}, ptr {source}, ptr {into}")
 
 
 def _tiles(
-    fn: Function, kind: str, panel: str, k0: str, depth: str, finished: str, a: str, b: str, c: str, waiting: str, m0: str, m1: str
+    fn: Function,
+    kind: str,
+    panel: str,
+    k0: str,
+    depth: str,
+    finished: str,
+    a: str,
+    b: str,
+    c: str,
+    waiting: str,
+    m0: str,
+    m1: str,
 ) -> None:
     """Every tile of the unit's rows against one panel."""
     direct = fn.op(f"icmp ne i64 {_number(fn, Kind.DIRECT, kind)}, 0")
@@ -182,10 +199,7 @@ def _tiles(
         function = fn.op(f"select i1 {is_last}, ptr {short}, ptr {tall}")
         start = fn.op(f"select i1 {fresh}, ptr null, ptr {waiting_at}")
         into = fn.op(f"select i1 {in_place}, ptr {c_at}, ptr {waiting_at}")
-        fn.do(
-            f"call void {function}(ptr {a_at}, i64 {a_row}, i64 {a_step}, ptr {b}, i64 {pitch}, i64 {depth}, ptr {start}, ptr {into}, "
-            f"i64 {stride}, i64 {columns}, i64 {rows})"
-        )
+        i64.call(fn, function, TILE_PARAMS, a_at, a_row, a_step, b, pitch, depth, start, into, stride, columns, rows)
         with fn.when(to_epilogue):
             function = _pointer(fn, Run.EPILOGUE)
             strip_loop(fn, function, waiting_at, width, "%batch", tile.index, rows, (strip, strip_after), _number(fn, Run.STRIP))
@@ -199,9 +213,7 @@ def strip_loop(
     """The epilogue, over a tile's strips."""
     with fn.loop(*strips, carried=[("ptr", tile)]) as strip:
         at = strip.carried[0]
-        fn.do(
-            f"call void {epilogue}(ptr %args, ptr {at}, i64 {pitch}, i64 {batch}, i64 {m0}, i64 {rows}, i64 {strip.index})"
-        )
+        i64.call(fn, epilogue, EPILOGUE_PARAMS, "%args", at, pitch, batch, m0, rows, strip.index)
         strip.next(i64.step(fn, at, strip_bytes))
 
 
@@ -210,9 +222,7 @@ def pack_function(module: Module) -> str:
     name = "contract_pack"
     if any(fn.name == name for fn in module.functions):
         return name
-    params = [("ptr", "plan"), ("ptr", "args"), ("i64", "batch"), ("ptr", "source"), ("ptr", "into")]
-    params += [("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
-    fn = module.function(name, params, "void", "nounwind")
+    fn = module.function(name, PACK_PHASE_PARAMS, "void", "nounwind")
     fn.linkage = "internal"
     with fn.loop("%begin", "%end") as unit:
         panels, chunk = _number(fn, Pack.PANELS), _number(fn, Pack.CHUNK)
@@ -225,14 +235,15 @@ def pack_function(module: Module) -> str:
                 is_last = i64.equal(fn, i64.add(fn, panel.index, 1), panels)
                 columns = i64.select(fn, is_last, _number(fn, Pack.COLUMNS), _number(fn, Pack.PANEL_COLUMNS))
                 width = i64.select(fn, is_last, _number(fn, Pack.LAST_WIDTH), _number(fn, Pack.WIDTH))
-                offset = i64.add(fn, i64.mul(fn, panel.index, _number(fn, Pack.PANEL)), i64.mul(fn, k.index, _number(fn, Pack.STEP)))
-                place = i64.add(fn, i64.mul(fn, panel.index, _number(fn, Pack.INTO)), i64.mul(fn, k.index, width))
-                column = i64.mul(fn, panel.index, _number(fn, Pack.PANEL_COLUMNS))
-                fn.do(
-                    f"call void {_pointer(fn, Pack.FUNCTION)}(ptr %args, ptr %scratch, i64 %batch, ptr {i64.step(fn, '%source', offset)}, "
-                    f"i64 {_number(fn, Pack.STRIDE)}, ptr {i64.step(fn, '%into', place)}, i64 {width}, i64 {column}, i64 {columns}, "
-                    f"i64 {k.index}, i64 {depth})"
+                offset = i64.add(
+                    fn, i64.mul(fn, panel.index, _number(fn, Pack.PANEL)), i64.mul(fn, k.index, _number(fn, Pack.STEP))
                 )
+                place = i64.add(fn, i64.mul(fn, panel.index, _number(fn, Pack.INTO)), i64.mul(fn, k.index, width))
+                source, panel_at = i64.step(fn, "%source", offset), i64.step(fn, "%into", place)
+                stride, first_row = _number(fn, Pack.STRIDE), i64.mul(fn, panel.index, _number(fn, Pack.PANEL_COLUMNS))
+                area = (first_row, columns, k.index, depth)
+                function = _pointer(fn, Pack.FUNCTION)
+                i64.call(fn, function, PACK_PARAMS, "%args", "%scratch", "%batch", source, stride, panel_at, width, *area)
     fn.ret()
     return name
 

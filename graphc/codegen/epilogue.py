@@ -2,8 +2,8 @@
 
     void @contract_0_store(ptr args, ptr tile, i64 pitch, i64 batch, i64 m0, i64 rows, i64 strip)
 
-`tile` holds the sums of `rows` rows from m0, of the columns of the strip, `pitch` bytes a row. Registers run along n and a strip is one
-of them, so that what varies along n only, a bias, is loaded once for all the rows.
+`tile` holds the sums of `rows` rows from m0, of the columns of the strip, `pitch` bytes a row. Registers run along n and a strip
+is one of them, so that what varies along n only, a bias, is loaded once for all the rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from graphc.codegen.registers import lanes_of, load_lanes
 from graphc.codegen.strips import StripLoop, Strips
 from graphc.codegen.target import Target
 
-EPILOGUE_PARAMS = (("ptr", "args"), ("ptr", "tile"), ("i64", "pitch"), ("i64", "batch"), ("i64", "m0"), ("i64", "rows"), ("i64", "strip"))
+EPILOGUE_PARAMS = (
+    ("ptr", "args"),
+    ("ptr", "tile"),
+    ("i64", "pitch"),
+    ("i64", "batch"),
+    ("i64", "m0"),
+    ("i64", "rows"),
+    ("i64", "strip"),
+)
 
 
 def emit_epilogue(module: Module, target: Target, flat: Flat, name: str) -> None:

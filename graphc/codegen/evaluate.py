@@ -3,7 +3,7 @@
     void @contract_0_rhs(...)      called as the functions of `packing`; source and stride are not used
 
     panel[k, r] = element (first + r, k0 + k)        registers along the operand's rows, which neighbour in memory
-    rows[r, k]  = element (first + r, k0 + k)        registers along k: a left operand, or the first half of a panel that is then turned
+    rows[r, k]  = element (first + r, k0 + k)        registers along k: a left operand, or a panel that is then turned
 
 Registers run along the axis that memory runs along.
 """
@@ -50,9 +50,9 @@ def turned_evaluation(module: Module, target: Target, flat: Flat, rows_at: int, 
     fn = module.function(name, PACK_PARAMS, "void", "nounwind")
     fn.linkage = "internal"
     buffer = i64.step(fn, "%scratch", rows_at)
-    area = "i64 %first, i64 %count, i64 %k0, i64 %depth"
-    fn.do(f"call void @{rows}(ptr %args, ptr null, i64 %batch, ptr null, i64 0, ptr {buffer}, i64 {row_pitch}, {area})")
-    fn.do(f"call void @{turn}(ptr %args, ptr null, i64 %batch, ptr {buffer}, i64 {row_pitch}, ptr %panel, i64 %pitch, {area})")
+    area = ("%first", "%count", "%k0", "%depth")
+    i64.call(fn, f"@{rows}", PACK_PARAMS, "%args", "null", "%batch", "null", 0, buffer, row_pitch, *area)
+    i64.call(fn, f"@{turn}", PACK_PARAMS, "%args", "null", "%batch", buffer, row_pitch, "%panel", "%pitch", *area)
     fn.ret()
     return name
 
@@ -66,8 +66,8 @@ def better_along_k(target: Target, flat: Flat, operand: Operand) -> bool:
 
 
 def contiguity(instr: Load | Store, axis: int, extent: int, lanes: int) -> int:
-    """2 where registers along an axis are contiguous in memory, 1 where they have another stride, 0 where they have none or there is
-    nothing to run along."""
+    """2 where registers along an axis are contiguous in memory, 1 where they have another stride, 0 where they have none or there
+    is nothing to run along."""
     cut = in_strips(instr, Strips(axis, extent, lanes))
     assert isinstance(cut, (Load, Store))
     stride = cut.offset.stride(axis)

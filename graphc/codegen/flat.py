@@ -3,8 +3,8 @@
     batch (B0, B1), m (M0, M1), n (N,), k (K,)   ->   axes 0: B0*B1, 1: M0*M1, 2: N, 3: K
 
 Flattening rewrites a0 as a // M1 and a1 as a % M1; Index arithmetic folds these back wherever the strides agree, which is almost
-always. An operand is *strided* when a step along its row axis and along k each move it by one constant and nothing is masked. What
-stays irregular is packed by evaluating the map.
+always. An operand is *strided* when a step along its row axis and along k each move it by one constant and nothing is masked.
+What stays irregular is packed by evaluating the map.
 """
 
 from __future__ import annotations
@@ -76,14 +76,20 @@ class Flat:
     @property
     def plain_store(self) -> Store | None:
         """The epilogue, where it only stores the sum with rows contiguous along n."""
-        if len(self.epilogue) == 1 and isinstance(store := self.epilogue[0], Store) and store.value == 0 and store.dtype == self.dtype:
+        if (
+            len(self.epilogue) == 1
+            and isinstance(store := self.epilogue[0], Store)
+            and store.value == 0
+            and store.dtype == self.dtype
+        ):
             if (store.offset.stride(N) == 1 or self.n == 1) and store.offset.stride(M) is not None:
                 return store
         return None
 
 
 def flatten(kernel: Contraction, columns: str = "n", moved: int = 0) -> Flat:
-    """`columns` is the group, m or n, that becomes axis N, and with it its operand `rhs`; its first `moved` axes join the batch."""
+    """`columns` is the group, m or n, that becomes axis N, and with it its operand `rhs`; its first `moved` axes join the
+    batch."""
     extents = kernel.batch + kernel.m + kernel.n + kernel.k
     ends = list(itertools.accumulate(map(len, (kernel.batch, kernel.m, kernel.n, kernel.k)), initial=0))
     batch, m, n, k = (range(*span) for span in itertools.pairwise(ends))
@@ -96,7 +102,7 @@ def flatten(kernel: Contraction, columns: str = "n", moved: int = 0) -> Flat:
         values.update(zip(group, unflatten(Index.axis(axis, size), [extents[number] for number in group]), strict=True))
     lhs, rhs = _operand(left, values, M, sizes[M], sizes[K]), _operand(right, values, N, sizes[N], sizes[K])
     epilogue = tuple(substituted(instr, values) for instr in kernel.epilogue)
-    return Flat(*sizes, lhs, rhs, epilogue, kernel.slots, kernel.dtype)
+    return Flat(sizes[0], sizes[1], sizes[2], sizes[3], lhs, rhs, epilogue, kernel.slots, kernel.dtype)
 
 
 def _operand(load: Load, values: Mapping[int, Index], axis: int, rows: int, depth: int) -> Operand:

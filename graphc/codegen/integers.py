@@ -1,11 +1,11 @@
-"""i64 arithmetic for loop control and addresses: operands are registers (`%v1`) or literals, and literals fold.
+"""i64 arithmetic for loop control and addresses, and calls: operands are registers (`%v1`) or literals, and literals fold.
 
-    mul(fn, "%i", 1) == "%i"      mul(fn, "3", "4") == "12"      add(fn, "%i", "0") == "%i"
+mul(fn, "%i", 1) == "%i"      mul(fn, "3", "4") == "12"      add(fn, "%i", "0") == "%i"
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from graphc.codegen.builder import Function
 
@@ -65,3 +65,8 @@ def equal(fn: Function, x: Int, y: Int) -> str:
 def step(fn: Function, pointer: str, bytes_: Int) -> str:
     """`pointer` moved by that many bytes."""
     return pointer if str(bytes_) == "0" else fn.op(f"getelementptr i8, ptr {pointer}, i64 {bytes_}")
+
+
+def call(fn: Function, function: str, params: Sequence[tuple[str, str]], *values: Int) -> None:
+    """Call a function without a result, `@name` or a pointer, with the parameters that it declares."""
+    fn.do(f"call void {function}({', '.join(f'{type_} {value}' for (type_, _), value in zip(params, values, strict=True))})")

@@ -5,9 +5,9 @@
 
     c[i, :] = start[i, :] + sum over k < depth of a[i * row + k * step] * b[k * pitch : ]        strides in bytes, depth >= 1
 
-Each step loads `vectors` registers of b and broadcasts one element of a per row, so nothing but b needs to be contiguous. `start` is
-null for a sum that begins at zero; else a dense tile, which may be `c` itself. The sum runs over ascending k in every element, so
-its bits do not depend on the tile's shape. Strides are arguments, and a module holds each tile once, for all its contractions.
+Each step loads `vectors` registers of b and broadcasts one element of a per row, so nothing but b needs to be contiguous. `start`
+is null for a sum that begins at zero; else a dense tile, which may be `c` itself. The sum runs over ascending k in every element,
+so its bits do not depend on the tile's shape. Strides are arguments, and a module holds each tile once, for all its contractions.
 `columns` matter to a masked tile only, and `rows` to none: they are there to be called like `dotkernel`.
 """
 
@@ -33,7 +33,8 @@ def most_rows(target: Target, vectors: int) -> int:
 
 
 def tile_function(module: Module, target: Target, dtype: np.dtype, rows: int, vectors: int, masked: bool = False) -> str:
-    """The name of the register tile's function, emitted at its first use in the module. A masked one stores no more than `columns`."""
+    """The name of the register tile's function, emitted at its first use in the module. A masked one stores no more than
+    `columns`."""
     name = f"tile_{SHORT_NAMES[dtype]}_{rows}x{vectors}" + "_masked" * masked
     if all(fn.name != name for fn in module.functions):
         _emit(module, target, dtype, rows, vectors, masked, name)
@@ -41,8 +42,8 @@ def tile_function(module: Module, target: Target, dtype: np.dtype, rows: int, ve
 
 
 TILE_PARAMS = (
-    ("ptr", "a"), ("i64", "row"), ("i64", "step"), ("ptr", "b"), ("i64", "pitch"), ("i64", "depth"), ("ptr", "start"), ("ptr", "c"),
-    ("i64", "stride"), ("i64", "columns"), ("i64", "rows"),
+    ("ptr", "a"), ("i64", "row"), ("i64", "step"), ("ptr", "b"), ("i64", "pitch"), ("i64", "depth"), ("ptr", "start"),
+    ("ptr", "c"), ("i64", "stride"), ("i64", "columns"), ("i64", "rows"),
 )  # fmt: skip
 
 
@@ -102,7 +103,10 @@ def _emit(module: Module, target: Target, dtype: np.dtype, rows: int, vectors: i
     left = fn.op("add nsw i64 %togo, -1")
     fn.branch(fn.op(f"icmp eq i64 {left}, 0"), "finish", "depth_loop")
     lines = [
-        *(f"  %ak{g} = phi ptr [ {first}, %fresh ], [ {after}, %depth_loop ]" for g, first, after in zip(groups, firsts, next_a, strict=True)),
+        *(
+            f"  %ak{g} = phi ptr [ {first}, %fresh ], [ {after}, %depth_loop ]"
+            for g, first, after in zip(groups, firsts, next_a, strict=True)
+        ),
         f"  %bk = phi ptr [ %b, %fresh ], [ {next_b}, %depth_loop ]",
         f"  %togo = phi i64 [ %depth, %fresh ], [ {left}, %depth_loop ]",
     ]

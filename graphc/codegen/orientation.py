@@ -1,15 +1,15 @@
 """Which axes of a contraction registers run along: the columns, n or m, and what is left out of them.
 
-    images (image, y, x) with weights (o,), stored as [image, o, y, x]:   batch image, m (o,), n (y, x), so that stores are contiguous
+    images (image, y, x) with weights (o,), stored as [image, o, y, x]:   batch image, m (o,), n (y, x): contiguous stores
 
-Columns want to be contiguous where results are stored, then where their operand is read. A leading axis that breaks the run joins the
-batch, if enough columns remain.
+Columns want to be contiguous where results are stored, then where their operand is read. A leading axis that breaks the run joins
+the batch, if enough columns remain.
 """
 
 from __future__ import annotations
 
 from graphc.codegen.evaluate import contiguity
-from graphc.codegen.flat import K, N, Flat, flatten
+from graphc.codegen.flat import Flat, K, N, flatten
 from graphc.codegen.registers import lanes_of
 from graphc.codegen.target import Target
 from graphc.program import Contraction, Store

@@ -1,13 +1,15 @@
 """Packing: an operand's rows laid side by side, so that one step of the depth is contiguous.
 
-    void @pack_...(ptr args, ptr scratch, i64 batch, ptr source, i64 stride, ptr panel, i64 pitch, i64 first, i64 count, i64 k0, i64 depth)
+    void @pack_...(ptr args, ptr scratch, i64 batch, ptr source, i64 stride, ptr panel, i64 pitch, i64 first, i64 count, i64 k0,
+    i64 depth)
 
     panel[k, r] = source[r, k]        r < count, k < depth; from step to step the panel has `pitch` bytes
 
-Two functions a module holds once per element type: `@pack_copy` where neighbouring rows are neighbours in memory, `@pack_turn` where
-neighbouring steps are: it transposes blocks in registers. `stride` is the bytes along the other axis. Columns from `count` to the end of
-a register are zero. Both write whole registers in ascending k, and `pack_turn` whole blocks: a panel needs room for `panel_bytes`, and
-a pitch of whole registers unless `count` fits in one. Neither reads outside the source. The other arguments are for packs that evaluate a map: see `evaluate`.
+Two functions a module holds once per element type: `@pack_copy` where neighbouring rows are neighbours in memory, `@pack_turn`
+where neighbouring steps are: it transposes blocks in registers. `stride` is the bytes along the other axis. Columns from `count`
+to the end of a register are zero. Both write whole registers in ascending k, and `pack_turn` whole blocks: a panel needs room for
+`panel_bytes`, and a pitch of whole registers unless `count` fits in one. Neither reads outside the source. The other arguments
+are for packs that evaluate a map: see `evaluate`.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from graphc.types import SHORT_NAMES
 PART_BYTES = 16  # what one unpacking instruction works within
 
 PACK_PARAMS = (
-    ("ptr", "args"), ("ptr", "scratch"), ("i64", "batch"), ("ptr", "source"), ("i64", "stride"), ("ptr", "panel"), ("i64", "pitch"),
-    ("i64", "first"), ("i64", "count"), ("i64", "k0"), ("i64", "depth"),
+    ("ptr", "args"), ("ptr", "scratch"), ("i64", "batch"), ("ptr", "source"), ("i64", "stride"), ("ptr", "panel"),
+    ("i64", "pitch"), ("i64", "first"), ("i64", "count"), ("i64", "k0"), ("i64", "depth"),
 )  # fmt: skip
 
 
@@ -50,7 +52,9 @@ def copy_function(module: Module, target: Target, dtype: np.dtype) -> str:
         with fn.loop("0", "%depth", carried=[("ptr", source), ("ptr", panel)]) as k:
             value = fn.op(load(k.carried[0]))
             fn.do(f"store {vector} {value}, ptr {k.carried[1]}, align {size}")
-            k.next(*(fn.op(f"getelementptr i8, ptr {at}, i64 {by}") for at, by in zip(k.carried, ("%stride", "%pitch"), strict=True)))
+            k.next(
+                *(fn.op(f"getelementptr i8, ptr {at}, i64 {by}") for at, by in zip(k.carried, ("%stride", "%pitch"), strict=True))
+            )
 
     full = fn.op(f"and i64 %count, {-lanes}")
     with fn.loop("0", full, lanes) as column:
@@ -84,9 +88,7 @@ def turn_function(module: Module, target: Target, dtype: np.dtype) -> str:
         with fn.loop("0", "%depth", steps) as k:
             block = i64.step(fn, rows, i64.mul(fn, k.index, size))
             depth_left = i64.sub(fn, "%depth", k.index)
-            full = fn.op(
-                f"and i1 {i64.equal(fn, present, lanes)}, {fn.op(f'icmp sge i64 {depth_left}, {steps}')}"
-            )
+            full = fn.op(f"and i1 {i64.equal(fn, present, lanes)}, {fn.op(f'icmp sge i64 {depth_left}, {steps}')}")
             start, partial, turn = fn.block, fn.label("partial"), fn.label("turn")
             fn.branch(full, turn, partial)
             fn.start(partial)
@@ -109,8 +111,8 @@ def turn_function(module: Module, target: Target, dtype: np.dtype) -> str:
 
 
 def _turned(fn: Function, origin: str, row: str, element: str, lanes: int, steps: int) -> list[str]:
-    """`lanes` rows of `steps` elements, 16 bytes, as `steps` registers of `lanes`: parts of rows that are `steps` apart are loaded next to
-    each other, and squares within parts transposed by unpacking. Each is one instruction."""
+    """`lanes` rows of `steps` elements, 16 bytes, as `steps` registers of `lanes`: parts of rows that are `steps` apart are
+    loaded next to each other, and squares within parts transposed by unpacking. Each is one instruction."""
     part, vector = f"<{steps} x {element}>", f"<{lanes} x {element}>"
     parts = []
     for i in range(lanes):
@@ -136,7 +138,10 @@ def _joined(fn: Function, element: str, lanes: int, parts: list[str]) -> str:
     while len(parts) > 1:
         order = ", ".join(f"i32 {lane}" for lane in range(2 * lanes))
         pairs = zip(parts[::2], parts[1::2], strict=True)
-        parts = [fn.op(f"shufflevector <{lanes} x {element}> {x}, <{lanes} x {element}> {y}, <{2 * lanes} x i32> <{order}>") for x, y in pairs]
+        parts = [
+            fn.op(f"shufflevector <{lanes} x {element}> {x}, <{lanes} x {element}> {y}, <{2 * lanes} x i32> <{order}>")
+            for x, y in pairs
+        ]
         lanes *= 2
     return parts[0]
 

@@ -20,7 +20,8 @@ def memory_type(dtype: np.dtype) -> str:
 
 
 def lanes_of(target: Target, dtype: np.dtype) -> int:
-    """Elements in a register. A register of bools is kept as short as one of 32-bit elements: so many meet other types in the epilogue."""
+    """Elements in a register. A register of bools is kept as short as one of 32-bit elements: so many meet other types in the
+    epilogue."""
     return target.lanes(4 if is_bool(dtype) else dtype.itemsize)
 
 

@@ -20,6 +20,7 @@ from graphc.codegen.target import Target
 from graphc.types import SHORT_NAMES
 
 KERNEL_PARAMS = (("ptr", "args"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch"))
+_SUM_PARAMS = (("ptr", "parts"), ("i64", "stride"), ("i64", "end"), ("ptr", "total"), ("i64", "count"))
 
 
 def emit_finish(module: Module, job: Job, parts_at: int, name: str) -> int:
@@ -36,11 +37,11 @@ def emit_finish(module: Module, job: Job, parts_at: int, name: str) -> int:
         rows = i64.minimum(fn, i64.sub(fn, flat.m, m0), blocks.rows)
         at = i64.add(fn, i64.mul(fn, batch, job.part_bytes * blocks.k_parts), i64.mul(fn, m0, job.part_row))
         elements = i64.mul(fn, rows, job.part_row // job.size)
-        fn.do(
-            f"call void @{add}(ptr {i64.step(fn, shared, at)}, i64 {job.part_bytes}, i64 {job.part_bytes * blocks.k_parts}, ptr %scratch, "
-            f"i64 {elements})"
+        parts = i64.step(fn, shared, at)
+        i64.call(fn, f"@{add}", _SUM_PARAMS, parts, job.part_bytes, job.part_bytes * blocks.k_parts, "%scratch", elements)
+        strip_loop(
+            fn, f"@{name}_store", "%scratch", str(job.part_row), batch, m0, rows, ("0", str(strips)), str(blocks.lanes * job.size)
         )
-        strip_loop(fn, f"@{name}_store", "%scratch", str(job.part_row), batch, m0, rows, ("0", str(strips)), str(blocks.lanes * job.size))
     fn.ret()
     return flat.batch * tiles
 
@@ -50,8 +51,7 @@ def sum_function(module: Module, target: Target, dtype: np.dtype) -> str:
     name = f"contract_sum_{SHORT_NAMES[dtype]}"
     if any(fn.name == name for fn in module.functions):
         return name
-    params = [("ptr", "parts"), ("i64", "stride"), ("i64", "end"), ("ptr", "total"), ("i64", "count")]
-    fn = module.function(name, params, "void", "nounwind")
+    fn = module.function(name, _SUM_PARAMS, "void", "nounwind")
     fn.linkage = "internal"
     lanes, size = lanes_of(target, dtype), dtype.itemsize
     vector = f"<{lanes} x {memory_type(dtype)}>"

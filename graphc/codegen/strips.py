@@ -2,11 +2,11 @@
 
     axis N of 64, 16 lanes:   N -> 16*strip + lane        N // 32 -> strip // 2        N % 32 -> 16*(strip % 2) + lane
 
-After that a quotient whose divisor the lanes divide is the same for a whole register, and its remainder is contiguous: heads of an
-attention and rows of an image are read and written by whole registers, although their strides do not fold into one.
+After that a quotient whose divisor the lanes divide is the same for a whole register, and its remainder is contiguous: heads of
+an attention and rows of an image are read and written by whole registers, although their strides do not fold into one.
 
-A `StripLoop` runs instructions on a strip over the steps of another axis; what does not vary with the step is done once a strip. The
-last strip may be partial, with its lanes masked.
+A `StripLoop` runs instructions on a strip over the steps of another axis; what does not vary with the step is done once a strip.
+The last strip may be partial, with its lanes masked.
 """
 
 from __future__ import annotations
@@ -92,7 +92,16 @@ def _aligned(index: Index, lane: int) -> Index:
 
 
 class StripLoop:
-    def __init__(self, fn: Function, target: Target, strips: Strips, step_axis: int, body: Sequence[Instr], slots: Sequence[Slot], first: int):
+    def __init__(
+        self,
+        fn: Function,
+        target: Target,
+        strips: Strips,
+        step_axis: int,
+        body: Sequence[Instr],
+        slots: Sequence[Slot],
+        first: int,
+    ):
         """`body` are the instructions numbered from `first`; earlier values are set by `before`."""
         self.fn = fn
         self.strips = strips
@@ -117,9 +126,18 @@ class StripLoop:
         self.addresses.enter(_CALL, self.keys)
         self._run(_CALL)
 
-    def strip(self, strip: str, step: str, steps: str, pointer: str, pitch: str, before: Around | None = None, after: Around | None = None) -> None:
-        """One strip, for the steps [step, step + steps), at least one. `before` and `after` the instructions of each step are given the
-        body and a pointer that moves by a pitch."""
+    def strip(
+        self,
+        strip: str,
+        step: str,
+        steps: str,
+        pointer: str,
+        pitch: str,
+        before: Around | None = None,
+        after: Around | None = None,
+    ) -> None:
+        """One strip, for the steps [step, step + steps), at least one. `before` and `after` the instructions of each step are
+        given the body and a pointer that moves by a pitch."""
         if not self.strips.partial:
             self._steps(strip, self.strips.lanes, step, steps, pointer, pitch, before, after)
         elif not self.strips.full:
@@ -160,8 +178,8 @@ class StripLoop:
 
 def _place(body: Sequence[Instr], first: int, levels: Sequence[int], lane: int) -> list[Placed]:
     """Each instruction at the outermost level that knows its operands. The value before `first` is a step's and varies."""
-    level_of = {number: _STEP for number in range(first)}
-    varies_of = {number: True for number in range(first)}
+    level_of = dict.fromkeys(range(first), _STEP)
+    varies_of = dict.fromkeys(range(first), True)
     written: set[int] = set()
     result = []
     for number, instr in enumerate(body, first):
@@ -177,7 +195,7 @@ def _place(body: Sequence[Instr], first: int, levels: Sequence[int], lane: int) 
         elif isinstance(instr, Store):
             operands, axes = (instr.value,), instr.offset.axes()
         level = max([_CALL, *(levels[axis] for axis in axes), *(level_of[value] for value in operands)])
-        if isinstance(instr, Store) or isinstance(instr, Load) and instr.slot in written:
+        if isinstance(instr, Store) or (isinstance(instr, Load) and instr.slot in written):
             level = _STEP
         if isinstance(instr, Store):
             written.add(instr.slot)
