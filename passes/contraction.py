@@ -12,10 +12,41 @@ have: that label is dropped. Labels are renamed by first use, so that equal cont
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from graphc.graph import Node
 from graphc.index import Axis, Index
 from graphc.op import Kind, derive
 from graphc.ops.contract import canonical_spec, split_spec
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Operands and labels of a contraction as a kernel has them: `lhs` has the labels `batch`, `m` and `k`, `rhs` has `batch`,
+    `n` and `k`; they are positions in the node's inputs."""
+
+    lhs: int
+    rhs: int
+    batch: str
+    m: str
+    n: str
+    k: str
+    labels: tuple[str, str]  # of the inputs
+    out: str
+
+
+def roles(node: Node) -> Roles:
+    """The last axis of the result is contiguous, so it is one of n, which registers would run along."""
+    x_labels, w_labels, out = labels = split_spec(node.attrs["spec"])
+    lhs, rhs = (1, 0) if out and out[-1] in x_labels and out[-1] not in w_labels else (0, 1)
+    left, right = labels[lhs], labels[rhs]
+    groups = (
+        (label for label in out if label in left and label in right),
+        (label for label in out if label not in right),
+        (label for label in out if label not in left),
+        (label for label in left if label not in out),
+    )
+    return Roles(lhs, rhs, *("".join(group) for group in groups), (x_labels, w_labels), out)
 
 
 def source_axes(view: Node) -> tuple[int, ...] | None:

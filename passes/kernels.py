@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from graphc.cost import label_sizes
 from graphc.graph import Node
 from graphc.index import Index, Where, axes_of, flatten, unflatten
 from graphc.op import OPS, Kind
-from graphc.ops.contract import split_spec
 from graphc.passes.access import leaves
 from graphc.passes.clusters import Cluster
 from graphc.passes.collapse import collapse
+from graphc.passes.contraction import roles
 from graphc.program import (
     Apply, Buffer, Check, Const, Contraction, Coordinate, Instr, Kernel, Launch, Load, Reduce, Scatter, Slot, Stage, Store, Sweep,
 )  # fmt: skip
@@ -235,25 +236,16 @@ class KernelBuilder:
         return tuple(stage for stage in stages if stage.body)
 
     def _contraction(self, node: Node) -> Contraction:
-        x, w = node.inputs
-        x_labels, w_labels, out = split_spec(node.attrs["spec"])
-        if out and out[-1] in x_labels and out[-1] not in w_labels:
-            # the last axis of the result is contiguous: make it the one that vectors run along
-            x, w, x_labels, w_labels = w, x, w_labels, x_labels
-        sizes = {**dict(zip(x_labels, x.type.shape, strict=True)), **dict(zip(w_labels, w.type.shape, strict=True))}
-        groups = (
-            [label for label in out if label in x_labels and label in w_labels],
-            [label for label in out if label not in w_labels],
-            [label for label in out if label not in x_labels],
-            [label for label in x_labels if label not in out],
-        )
-        number = {label: i for i, label in enumerate(label for group in groups for label in group)}
-        at = {label: Index.axis(i, sizes[label]) for label, i in number.items()}
+        role = roles(node)
+        sizes = label_sizes(node)
+        groups = (role.batch, role.m, role.n, role.k)
+        at = {label: Index.axis(i, sizes[label]) for i, label in enumerate("".join(groups))}
         operands = []
-        for operand, labels in ((x, x_labels), (w, w_labels)):
-            (read,) = leaves(operand, tuple(at[label] for label in labels))
+        for number in (role.lhs, role.rhs):
+            operand = node.inputs[number]
+            (read,) = leaves(operand, tuple(at[label] for label in role.labels[number]))
             operands.append(Load(self._slot(self.memory[read.base]), read.flat, operand.type.dtype, read.where, read.fill))
-        self.element = self.kept = tuple(at[label] for label in out)
+        self.element = self.kept = tuple(at[label] for label in role.out)
         self.memo[node], self.count = 0, 1
         self._store(node, False)
         for other in self._needed():

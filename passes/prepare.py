@@ -8,12 +8,20 @@ After it, every output and update is a value computed by a node of its own, in r
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Mapping
+
+from graphc.cost import label_sizes
 from graphc.graph import Graph, Node
-from graphc.index import axes_of
+from graphc.index import Index, axes_of
 from graphc.op import OPS, Kind, derive
-from graphc.passes.access import is_free, leaves, whole
+from graphc.passes.access import Read, is_free, leaves, whole
 from graphc.passes.composite import expand
+from graphc.passes.contraction import roles
 from graphc.rewriting import splat
+
+_USES_TO_COPY = 256  # uses of every element for which a copy costs next to nothing
 
 
 def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
@@ -48,7 +56,10 @@ def _copy(node: Node) -> Node:
 def _lay_out_operands(node: Node) -> Node:
     kind = node.op.kind
     if kind is Kind.CONTRACT:
-        return node.with_inputs(tuple(map(_laid_out, node.inputs)))
+        node = node.with_inputs(tuple(map(_laid_out, node.inputs)))
+        for number in (0, 1):
+            node = _straightened(node, number)
+        return node
     if kind is Kind.SCATTER:
         index, updates = (x if not is_free(x) and _is_exact(whole(x)) else _copy(x) for x in node.inputs)
         if whole(index) is whole(updates):  # two operands, two buffers
@@ -73,6 +84,33 @@ def _laid_out(node: Node) -> Node:
         if len(pieces) == 1 and not pieces[0].where:
             return node.with_inputs((_laid_out(node.inputs[0]),))
     return _copy(node)
+
+
+def _straightened(node: Node, number: int) -> Node:
+    """The contraction over a copy of a small operand in the order in which its kernel reads it, where memory has it otherwise and
+    every element is used so often that the copy costs next to nothing: the weights of a convolution, in its backward."""
+    operand, role, sizes = node.inputs[number], roles(node), label_sizes(node)
+    rows = role.m if number == role.lhs else role.n
+    if math.prod(sizes.values()) < _USES_TO_COPY * operand.type.size:
+        return node
+    wanted = role.batch + rows + role.k
+    at = {label: Index.axis(i, sizes[label]) for i, label in enumerate(wanted)}
+    (read,) = leaves(operand, tuple(at[label] for label in role.labels[number]))
+    if read.base.type.size < operand.type.size or all(_is_one_stride(read, at, sizes, group) for group in (rows, role.k)):
+        return node
+    order = tuple(role.labels[number].index(label) for label in wanted)
+    copied = _copy(derive(operand, OPS["transpose"], (operand,), perm=order))
+    labels = [wanted if i == number else role.labels[i] for i in (0, 1)]
+    inputs = tuple(copied if i == number else node.inputs[i] for i in (0, 1))
+    return derive(node, node.op, inputs, spec=f"{labels[0]},{labels[1]}->{role.out}")
+
+
+def _is_one_stride(read: Read, at: Mapping[str, Index], sizes: Mapping[str, int], group: str) -> bool:
+    """Whether the axes of a group, flattened, walk through memory in steps of one length."""
+    if read.where:
+        return False
+    steps = [(read.flat.stride(axis), sizes[label]) for label in group if sizes[label] > 1 for axis in at[label].axes()]
+    return all(a is not None and b is not None and a == b * size for (a, _), (b, size) in itertools.pairwise(steps))
 
 
 def _is_exact(base: Node | None) -> bool:
