@@ -145,8 +145,8 @@ def contraction(
 
     slots = tuple(Slot(dtype, math.prod(sizes[c] for c in labels)) for labels in (x, w, out))
     body = (Store(2, offset(out), 0, dtype),) if epilogue is None else tuple(epilogue)
-    extents = [tuple(sizes[c] for c in group) for group in groups]
-    return Contraction(*extents, Load(0, offset(x), dtype), Load(1, offset(w), dtype), body, slots, dtype)
+    batch, m, n, k = (tuple(sizes[c] for c in group) for group in groups)
+    return Contraction(batch, m, n, k, Load(0, offset(x), dtype), Load(1, offset(w), dtype), body, slots, dtype)
 
 
 def draw(rng: np.random.Generator, size: int, dtype: np.dtype) -> np.ndarray:
