@@ -273,8 +273,10 @@ class Clusters:
         """Whether all reads between the two clusters happen where the values are made."""
         for node in into.entering + other.entering:
             mine = self.owner[node]
-            across = [read for read in self.reads[node] if self.owner.get(read.base) in (into, other) and self.owner[read.base] is not mine]
-            if any(self.owner.get(read.base) in (into, other) for read in self.barriers[node]):
+            both = (into, other)
+            inside = [read for read in self.reads[node] if self.owner.get(read.base) in both]
+            across = [read for read in inside if self.owner[read.base] is not mine]
+            if any(self.owner.get(read.base) in both for read in self.barriers[node]):
                 return False
             if not across:
                 continue
