@@ -158,29 +158,37 @@ class _Writer:
         self._tuple(("new", value.type, value.space, self.offsets.get(value)))
 
 
-_RULES: dict[type, Callable[[_Writer, Any], None]] = {
+Rule = Callable[[_Writer, Any], None]
+
+_RULES: dict[type, Rule] = {
     int: _Writer._int, bool: _Writer._int, type(None): _Writer._int, str: _Writer._str, float: _Writer._float,
     tuple: _Writer._tuple, Const: _Writer._const, Op: _Writer._op, Buffer: _Writer._buffer,
 }  # fmt: skip
 
 
-def _rule(kind: type) -> Callable[[_Writer, Any], None]:
+def _rule(kind: type) -> Rule:
     """The rule of a type, found once."""
     if issubclass(kind, enum.Enum):
-        rule = _Writer._enum
+        _RULES[kind] = _Writer._enum
     elif issubclass(kind, np.dtype):
-        rule = _Writer._dtype
+        _RULES[kind] = _Writer._dtype
     elif issubclass(kind, (np.ndarray, np.generic)):
-        rule = _Writer._array
+        _RULES[kind] = _Writer._array
     elif dataclasses.is_dataclass(kind):
-        names = tuple(field.name for field in dataclasses.fields(kind) if field.name not in _UNWRITTEN)
-
-        def rule(writer: _Writer, value: Any) -> None:
-            writer.parts.append(f"{kind.__name__}(")
-            for name in names:
-                writer.write(getattr(value, name))
-            writer.parts.append(")")
+        _RULES[kind] = _fields(kind)
     else:
         raise NoKey(f"no exact text for a {kind.__name__}")
-    _RULES[kind] = rule
+    return _RULES[kind]
+
+
+def _fields(kind: Any) -> Rule:
+    """The rule of a dataclass."""
+    names = tuple(field.name for field in dataclasses.fields(kind) if field.name not in _UNWRITTEN)
+
+    def rule(writer: _Writer, value: Any) -> None:
+        writer.parts.append(f"{kind.__name__}(")
+        for name in names:
+            writer.write(getattr(value, name))
+        writer.parts.append(")")
+
     return rule

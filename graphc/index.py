@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class Index:
         return total
 
 
-def _number(term: tuple[Axis, int]) -> int:
+def _number(term: tuple[Any, int]) -> int:
     return term[0].number
 
 

@@ -20,8 +20,8 @@ from functools import lru_cache
 from graphc.graph import Graph, Node
 from graphc.index import Index, axes_of, flatten
 from graphc.op import Kind
-from graphc.types import row_major_strides
 from graphc.passes.access import Read, flat_of, is_free, leaves, recoordinate
+from graphc.types import row_major_strides
 
 MAX_NODES = 256  # emission is superlinear in the size of a kernel
 MAX_EPILOGUE = 48
@@ -286,7 +286,7 @@ class Clusters:
                 made_in_row = read.base in row
                 if at is None or read.where or _moved(read, at) != into.flat(made_in_row):
                     return False
-                if made_in_row and reducing or (not made_in_row and node in row and not reducing):
+                if (made_in_row and reducing) or (not made_in_row and node in row and not reducing):
                     return False
         return True
 
