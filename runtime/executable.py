@@ -52,6 +52,7 @@ class Executable:
         self._output_shapes = [tuple(spec["shape"]) for spec in manifest["outputs"]]
         self._output_dtypes = [DTYPES[spec["dtype"]] for spec in manifest["outputs"]]
         self._free: list[Frame] = []
+        self._held = [_span(array) for array in self.states]
         updated = [self.states[position] for position in manifest["updated"]]
         self._guard = guard(self.states, bool(updated)) if self.states else None
         spans = sorted((address(array), address(array) + array.nbytes) for array in updated if array.nbytes)
@@ -73,8 +74,17 @@ class Executable:
             return outputs
         check_outputs(out, self._output_shapes, self._output_dtypes)
         # An array of `out` that shares memory with something the call reads is filled after the call.
-        taken = [_span(array) for array in (*inputs, *self.states)]
-        outputs = [np.empty_like(array) if _overlaps(_span(array), taken) else array for array in out]
+        held = self._held
+        if inputs:
+            held = held + list(map(_span, inputs))
+        outputs = []
+        for array in out:
+            start, end = _span(array)
+            clear = True
+            for other_start, other_end in held:
+                if start < other_end and other_start < end:
+                    clear = False
+            outputs.append(array if clear else np.empty_like(array))
         self._run(inputs, outputs)
         for array, output in zip(out, outputs, strict=True):
             if output is not array:
@@ -136,13 +146,8 @@ class Executable:
 
 def _span(array: np.ndarray) -> tuple[int, int]:
     """First byte and end of a contiguous array."""
-    start = address(array)
+    start = at(id(array) + OFFSET).value if DIRECT else array.ctypes.data
     return start, start + array.nbytes
-
-
-def _overlaps(span: tuple[int, int], others: Sequence[tuple[int, int]]) -> bool:
-    start, end = span
-    return any(start < other_end and other_start < end for other_start, other_end in others)
 
 
 def _checked(arrays: Sequence[np.ndarray], specs: Sequence[Mapping[str, Any]], what: str) -> tuple[np.ndarray, ...]:
