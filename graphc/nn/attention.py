@@ -11,7 +11,7 @@ import graphc.functions as fn
 import graphc.nn.functional as F
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.nn import init
-from graphc.nn.functional.attention import masked_softmax
+from graphc.nn.functional.attention import attention_mix, attention_weights, dropout_factor, masked_scores
 from graphc.nn.functional.common import number, only_floats, refuse
 from graphc.nn.linear import Linear, float_type, size
 from graphc.nn.module import Module
@@ -114,20 +114,22 @@ class MultiheadAttention(Module):
             q, k, v = (fn.swapaxes(each, 0, 1) for each in (q, k, v))
         n, rows, columns = q.shape[0], q.shape[1], k.shape[1]
         q, k, v = (
-            fn.permute_dims(fn.reshape(each, (n, each.shape[1], self.num_heads, self.head_dim)), (0, 2, 1, 3))
-            for each in self._projected(q, k, v, shared, shared_kv)
+            fn.reshape(each, (n, each.shape[1], self.num_heads, self.head_dim)) for each in self._projected(q, k, v, shared, shared_kv)
         )
         keep, bias = self._masks(attn_mask, key_padding_mask, (n, rows, columns), batched, q)
-        scores = fn.matmul(q, fn.matrix_transpose(k)) * (1 / math.sqrt(self.head_dim))
-        weights = F.dropout(masked_softmax(scores, keep, bias, is_causal and attn_mask is None), self.dropout, self.is_training)
-        mixed = fn.reshape(fn.permute_dims(fn.matmul(weights, v), (0, 2, 1, 3)), (n, rows, self.embed_dim))
-        y = self.out_proj(mixed)
+        scores = fn.einsum("nlhe,nshe->nhls", q, k) * (1 / math.sqrt(self.head_dim))
+        scores = masked_scores(scores, keep, bias, is_causal and attn_mask is None)
+        factor = dropout_factor(scores, self.dropout if self.is_training else 0.0)
+        mixed = attention_mix(scores, v) if factor is None else attention_mix(scores, v, factor)
+        y = self.out_proj(fn.reshape(mixed, (n, rows, self.embed_dim)))
         if batched and not self.batch_first:
             y = fn.swapaxes(y, 0, 1)
+        if not need_weights:
+            return (y if batched else fn.squeeze(y, 0)), None
+        weights = attention_weights(scores) if factor is None else attention_weights(scores) * factor
         if average_attn_weights:
             weights = fn.mean(weights, axis=1)
-        y, weights = (y, weights) if batched else (fn.squeeze(y, 0), fn.squeeze(weights, 0))
-        return y, weights if need_weights else None
+        return (y, weights) if batched else (fn.squeeze(y, 0), fn.squeeze(weights, 0))
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:
         if q.ndim not in (2, 3) or not q.ndim == k.ndim == v.ndim:

@@ -9,6 +9,7 @@ import pytest
 from module_peer import same
 from torch_peer import same_function, torch
 
+import graphc
 import graphc.nn.functional as F
 from graphc import nn
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.oracle
 def test_embedding(shape: tuple[int, ...], labels: str, dtype: str) -> None:
     index = np.asarray(np.random.default_rng(0).integers(0, 11, shape), labels)
     for padding in (None, 0, 4, -1, -11):
-        for width in (1, 6, 37):
+        for width in (1, 37) if padding is None else (6,):
             mine = nn.Embedding(11, width, padding, dtype=dtype)
             same(mine, torch.nn.Embedding(11, width, padding, dtype=getattr(torch, dtype)), index)
             assert mine.padding_idx == (None if padding is None else padding % 11)
@@ -46,7 +47,8 @@ def test_functions() -> None:
     for shape in ((), (5,), (2, 3)):
         index = np.asarray(rng.integers(0, 9, shape))
         same_function("embedding", index, w, padding_idx=3)
-        same_function("one_hot", index, num_classes=9)
+        peer = torch.nn.functional.one_hot(torch.tensor(index), 9).numpy()
+        assert np.array_equal(graphc.compile(F.one_hot(graphc.input("x", shape, "int64"), 9))(x=index), peer)
 
 
 def test_from_pretrained_and_tables_given() -> None:

@@ -114,13 +114,34 @@ def mish(input: Any, inplace: bool = False) -> Tensor:
     return x * fn.tanh(log1pexp(x))
 
 
+def _gelu(x: Tensor) -> Tensor:
+    return x * 0.5 * (1 + fn.erf(x * math.sqrt(0.5)))
+
+
+def _gelu_slope(x: Tensor) -> Tensor:
+    density = fn.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+    return 0.5 * (1 + fn.erf(x * math.sqrt(0.5))) + x * density
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return x * 0.5 * (1 + fn.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+
+
+def _gelu_tanh_slope(x: Tensor) -> Tensor:
+    t = fn.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x)))
+    return 0.5 * (1 + t) + x * (1 - t * t) * ((1 + 3 * 0.044715 * (x * x)) * (0.5 * math.sqrt(2 / math.pi)))
+
+
+# with the slope as one value, so that a forward sweep can leave that behind rather than the pieces it is made of
+_smooth_gelu = with_derivative("gelu", _gelu, lambda xs, v: [v * _gelu_slope(xs[0])])
+_smooth_gelu_tanh = with_derivative("gelu_tanh", _gelu_tanh, lambda xs, v: [v * _gelu_tanh_slope(xs[0])])
+
+
 def gelu(input: Any, approximate: str = "none") -> Tensor:
     """x/2 · (1 + erf(x/√2)), or with approximate="tanh" x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
     one_of("gelu", "approximate", approximate, ("none", "tanh"))
     (x,) = floats("gelu", input)
-    if approximate == "none":
-        return x * 0.5 * (1 + fn.erf(x * math.sqrt(0.5)))
-    return x * 0.5 * (1 + fn.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+    return _smooth_gelu(x) if approximate == "none" else _smooth_gelu_tanh(x)
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import graphc.functions as fn
 from graphc.errors import DTypeError, InputError, ShapeError
-from graphc.nn.functional.activations import shifted_exponentials
-from graphc.nn.functional.common import number, only_floats
+from graphc.nn.functional.common import number, only_floats, with_derivative
 from graphc.nn.functional.dropout import dropout
 from graphc.op import rule
 from graphc.tensor import Tensor
@@ -20,23 +20,60 @@ def causal_mask(rows: int, columns: int) -> Tensor:
     return fn.expand_dims(fn.arange(rows, dtype="int32"), 1) >= fn.arange(columns, dtype="int32")
 
 
-def masked_softmax(scores: Tensor, keep: Tensor | None = None, bias: Tensor | None = None, causal: bool = False) -> Tensor:
-    """Softmax over the last axis of scores + bias where `keep` is true and, if causal, key j <= query i; 0 elsewhere. A query that
-    sees no key has weight 0 everywhere, and not 0/0. `keep` and `bias` broadcast to the scores."""
+def _weights(scores: Tensor) -> Tensor:
+    """Softmax over the last axis; 0 everywhere, and not 0/0, for a query whose scores are all -inf."""
+    peak = fn.stop_gradient(fn.max(scores, axis=-1, keepdims=True))
+    blind = peak == -math.inf
+    e = fn.exp(scores - fn.where(blind, 0, peak))
+    return e * (1 / fn.where(blind, 1, fn.sum(e, axis=-1, keepdims=True)))
+
+
+def _weights_backward(operands: Sequence[Tensor], v: Tensor) -> list[Tensor | None]:
+    p = attention_weights(operands[0])
+    return [p * (v - fn.sum(v * p, axis=-1, keepdims=True))]
+
+
+attention_weights = with_derivative("attention_weights", _weights, _weights_backward)
+
+
+def _mixed(scores: Tensor, value: Tensor, factor: Tensor | None = None) -> Tensor:
+    """softmax(scores) · factor, times the values."""
+    p = attention_weights(scores)
+    return fn.einsum("...hls,...she->...lhe", p if factor is None else p * factor, value)
+
+
+def _mixed_backward(operands: Sequence[Tensor], v: Tensor) -> list[Tensor | None]:
+    """Of o = P V: dV = Pᵀ dO and dS = P (dO Vᵀ - Σ dO o): the sum over keys Σ P dP is one over features, so dS takes no sweep over
+    scores but the product that makes it (Dao et al., 2022)."""
+    scores, value, *rest = operands
+    factor = rest[0] if rest else None
+    p = attention_weights(scores)
+    along = fn.sum(v * _mixed(scores, value, factor), axis=-1)  # (..., L, H)
+    to_weights = fn.einsum("...lhe,...she->...hls", v, value)
+    if factor is not None:
+        to_weights = to_weights * factor
+    to_scores = p * (to_weights - fn.expand_dims(fn.matrix_transpose(along), along.ndim))
+    to_value = fn.einsum("...hls,...lhe->...she", p if factor is None else p * factor, v)
+    return [to_scores, to_value, None][: len(operands)]
+
+
+# Scores and factors (..., H, L, S) and values (..., S, H, E) give (..., L, H, E): where heads are slices of features, as in
+# multi-head attention, nothing is transposed.
+attention_mix = with_derivative("attention_mix", _mixed, _mixed_backward)
+
+
+def masked_scores(scores: Tensor, keep: Tensor | None = None, bias: Tensor | None = None, causal: bool = False) -> Tensor:
+    """scores + bias, and -inf where `keep` is false or, if causal, key j > query i. `keep` and `bias` broadcast to the scores."""
     if bias is not None:
         scores = scores + bias
     if keep is not None:
         scores = fn.where(keep, scores, -math.inf)
-    if causal:
-        scores = fn.where(causal_mask(*scores.shape[-2:]), scores, -math.inf)
-    if keep is None and bias is None:  # under a causal mask alone every query sees the first key
-        _, e, total = shifted_exponentials(scores, scores.ndim - 1)
-        return e * (1 / total)
-    peak = fn.stop_gradient(fn.max(scores, axis=-1, keepdims=True))
-    blind = peak == -math.inf
-    e = fn.exp(scores - fn.where(blind, 0, peak))
-    total = fn.sum(e, axis=-1, keepdims=True)
-    return e * (1 / fn.where(blind, 1, total))
+    return fn.where(causal_mask(*scores.shape[-2:]), scores, -math.inf) if causal else scores
+
+
+def dropout_factor(scores: Tensor, p: float) -> Tensor | None:
+    """What dropout multiplies the weights by; None where it changes nothing."""
+    return dropout(fn.ones_like(scores), p) if p else None
 
 
 def checked_mask(function: str, argument: str, mask: Any, scores: tuple[int, ...], x: Tensor) -> Tensor:
@@ -90,13 +127,26 @@ def scaled_dot_product_attention(
     with rule(name, q, k, v):
         lead = broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     scores = fn.matmul(q, fn.matrix_transpose(k)) * scale
+    scores = fn.broadcast_to(scores, (*lead, *scores.shape[-2:]))
     keep = bias = None
     if attn_mask is not None:
         mask = checked_mask(name, "attn_mask", attn_mask, (*lead, *scores.shape[-2:]), q)
         keep, bias = (mask, None) if mask.dtype == bool_ else (None, mask)
-        if mask.ndim > scores.ndim:  # the values have more batch axes than the scores, and so has the mask
-            scores = fn.broadcast_to(scores, (*lead, *scores.shape[-2:]))
-    return fn.matmul(dropout(masked_softmax(scores, keep, bias, bool(is_causal)), dropout_p), v)
+    scores = masked_scores(scores, keep, bias, bool(is_causal))
+    factor = dropout_factor(scores, dropout_p)
+    v = fn.broadcast_to(v, (*scores.shape[:-2], *v.shape[-2:]))
+    if scores.ndim == 4:
+        return _heads_first(scores, v, factor)
+    # without an axis of heads, or with more than one before it: batch axes, and one head
+    batch = math.prod(scores.shape[:-2])
+    s, w, f = (None if x is None else fn.reshape(x, (batch, 1, *x.shape[-2:])) for x in (scores, v, factor))
+    return fn.reshape(_heads_first(s, w, f), (*scores.shape[:-1], v.shape[-1]))
+
+
+def _heads_first(scores: Tensor, value: Tensor, factor: Tensor | None) -> Tensor:
+    """attention_mix of values (N, H, S, E), giving (N, H, L, E)."""
+    value = fn.swapaxes(value, 1, 2)
+    return fn.swapaxes(attention_mix(scores, value) if factor is None else attention_mix(scores, value, factor), 1, 2)
 
 
 def _repeated(name: str, x: Tensor, q: Tensor) -> Tensor:
