@@ -88,7 +88,8 @@ def _run_fields(job: Job, evaluate: str, name: str) -> Fields:
         Run.C_TILE: blocks.rows * c_row, Run.C_ROW: c_row, Run.C_PANEL: blocks.width * job.size,
         Run.TILE: layout.tile if waits else 0, Run.PANEL_TILES: layout.tile * blocks.tiles if waits else 0,
         Run.PANEL_SCRATCH: layout.panel, Run.PANEL_COLUMNS: blocks.width, Run.PANEL_STRIPS: blocks.vectors,
-        Run.STRIP: blocks.lanes * job.size, Run.EPILOGUE: f"@{name}_store" if job.has_epilogue and blocks.k_parts == 1 else "null",
+        Run.STRIP: blocks.lanes * job.size,
+        Run.EPILOGUE: f"@{name}_store" if job.has_epilogue and blocks.k_parts == 1 else "null",
     }  # fmt: skip
 
 
