@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from graphc.cost import label_sizes
 from graphc.graph import Graph, Node
@@ -23,10 +23,12 @@ from graphc.rewriting import splat
 
 _USES_TO_COPY = 256  # uses of every element for which a copy costs next to nothing
 
+MAX_READS = 64  # stored values behind one element of a view
+
 
 def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     """The graph with copies, and for each output and update value the node whose elements, in order, it is."""
-    graph = graph.rewrite(expand).rewrite(_lay_out_operands)
+    graph = graph.rewrite(expand).rewrite(_short_views()).rewrite(_lay_out_operands)
     base_of: dict[Node, Node] = {}
 
     def may_hold(base: Node, is_output: bool) -> bool:
@@ -47,6 +49,27 @@ def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     updates = tuple((state, computed(value, False)) for state, value in graph.updates)
     outputs = tuple(computed(node, True) for node in graph.outputs)
     return Graph(graph.inputs, outputs, updates, graph.name), base_of
+
+
+def _short_views() -> Callable[[Node], Node]:
+    """A rule for `Graph.rewrite`: views of views of several pieces, whose reads double at every step, start again from a copy."""
+    count: dict[Node, int] = {}
+
+    def reads(node: Node) -> int:
+        if node.op.kind is not Kind.VIEW or is_free(node):
+            return int(not is_free(node))
+        pieces = node.op.pieces(node, axes_of(node.type.shape))  # type: ignore[misc]
+        return sum(count[node.inputs[piece.operand]] for piece in pieces)
+
+    def rule(node: Node) -> Node:
+        if reads(node) > MAX_READS and any(count[x] > 1 for x in node.inputs):
+            copies = tuple(_copy(x) if count[x] > 1 else x for x in node.inputs)
+            count.update((x, 1) for x in copies if x not in count)
+            node = node.with_inputs(copies)
+        count[node] = reads(node)
+        return node
+
+    return rule
 
 
 def _copy(node: Node) -> Node:
