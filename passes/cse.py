@@ -25,6 +25,7 @@ import numpy as np
 from graphc.graph import Graph, Node, Origin
 from graphc.options import Options
 from graphc.passes.rebuild import move, rebuild
+from graphc.text import print_graph
 
 # Longer arrays are compared by a digest of their bytes.
 MAX_PLAIN_BYTES = 64
@@ -71,4 +72,6 @@ def value_key(value: Any) -> Hashable:
         return ("tuple", tuple(map(value_key, value)))
     if value is None or isinstance(value, (bool, int, str, np.dtype)):
         return (type(value).__name__, value)
+    if isinstance(value, Graph):  # a loop's body means what its text says: it reads no state
+        return ("graph", print_graph(value, provenance=False))
     return ("object", id(value))

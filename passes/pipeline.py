@@ -56,7 +56,7 @@ PIPELINE: tuple[Pass, ...] = GRAPH_PASSES + PROGRAM_PASSES
 
 # (before, after, reason): checked below, never used to sort.
 ORDER: tuple[tuple[str, str, str], ...] = (
-    ("merge", "fold", "loops over one body are recognised by its nodes, which other passes rebuild"),
+    ("merge", "fold", "no other pass need look at a loop twice"),
     ("simplify", "hoist", "views between a sequence and its contraction are gone"),
     ("hoist", "cse", "what leaves a loop may be there already"),
     ("hoist", "dce", "sequences that a loop no longer reads go"),

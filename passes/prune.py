@@ -1,4 +1,5 @@
-"""Loops without what nobody reads: stacked results, carries that only carry themselves along, operands that the body ignores.
+"""Loops without what nobody reads: stacked results, carries that only carry themselves along, operands that the body ignores. What is
+stacked twice is stacked once.
 
     %0 = scan h n x {body=step(c0, c1, x0) -> (add c0 x0, neg c1, c0)}         %0 = scan h x {body=step(c0, x0) -> (add c0 x0)}
     %1 = get %0 {index=0}                                                 ->   %1 = get %0 {index=0}
@@ -20,22 +21,24 @@ def prune(graph: Graph) -> Graph:
         if node.op.kind is Kind.PROJECT:
             read.setdefault(node.inputs[0], set()).add(node.attrs["index"])
     new: dict[Node, Node] = {}
-    kept: dict[Node, list[int]] = {}
+    places: dict[Node, dict[int, int]] = {}  # where each result of a loop is now
     for node in graph.nodes:
         now = move(node, new)
         if node.op.kind is Kind.SCAN:
-            now, kept[node] = _pruned(now, read.get(node, set()))
-        elif node.op.kind is Kind.PROJECT and (index := kept[node.inputs[0]].index(node.attrs["index"])) != node.attrs["index"]:
+            now, places[node] = _pruned(now, read.get(node, set()))
+        elif node.op.kind is Kind.PROJECT and (index := places[node.inputs[0]][node.attrs["index"]]) != node.attrs["index"]:
             now = derive(now, OPS["get"], now.inputs, index=index)
         new[node] = now
     return rebuild(graph, new)
 
 
-def _pruned(loop: Node, read: set[int]) -> tuple[Node, list[int]]:
-    """The loop without idle parts, and the numbers of the results that are left."""
+def _pruned(loop: Node, read: set[int]) -> tuple[Node, dict[int, int]]:
+    """The loop without idle parts, and where the results that are read are now."""
     attrs, body = loop.attrs, loop.attrs["body"]
     carries, sequences = attrs["carries"], attrs["sequences"]
-    live = set(read) | _checking(body)
+    stacked: dict[Node, int] = {}
+    same = {i: i if i < carries else stacked.setdefault(node, i) for i, node in enumerate(body.outputs)}
+    live = {same[i] for i in (*read, *_checking(body))}
     while True:  # a carry lives where something alive reads it
         reached = set(topological(body.outputs[i] for i in sorted(live)))
         more = {i for i in range(carries) if body.inputs[i] in reached} - live
@@ -44,14 +47,15 @@ def _pruned(loop: Node, read: set[int]) -> tuple[Node, list[int]]:
         live |= more
     outputs = sorted(live) or [0]
     operands = [i for i, node in enumerate(body.inputs) if (i in live if i < carries else node in reached)]
+    places = {i: outputs.index(first) for i, first in same.items() if first in outputs}
     if len(outputs) == len(body.outputs) and len(operands) == len(body.inputs):
-        return loop, outputs
+        return loop, places
     cut = Graph(tuple(body.inputs[i] for i in operands), tuple(body.outputs[i] for i in outputs), (), body.name)
     counts = {
         "carries": sum(i < carries for i in operands),
         "sequences": sum(carries <= i < carries + sequences for i in operands),
     }
-    return derive(loop, loop.op, tuple(loop.inputs[i] for i in operands), **{**attrs, **counts, "body": cut}), outputs
+    return derive(loop, loop.op, tuple(loop.inputs[i] for i in operands), **{**attrs, **counts, "body": cut}), places
 
 
 def _checking(body: Graph) -> set[int]:
