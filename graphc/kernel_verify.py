@@ -1,8 +1,8 @@
 """What holds of every Kernel by itself. `verify_kernel` checks:
 
  1. slots and values that an instruction names exist; a value is defined before its use
- 2. stages: values of an element stay in their stage, a row's values may be read by later stages, a reduction's result by later
-    stages only; instructions of a row use outer axes only; the operands of a contraction read their own axes
+ 2. stages: values of an element stay in their stage, or may be read by later stages of elements where lanes run along the row;
+    a row's values may be read by later stages, a reduction's result by later stages only; instructions of a row use outer axes only; the operands of a contraction read their own axes
  3. axes have the extents of the kernel
  4. element types: of loads and stores their slot's, of ops what the op's type rule gives, of indices and checks integer
  5. loads and stores stay inside their slot, wherever their predicate holds (gathered offsets are checked by the graph's checks)
@@ -60,11 +60,12 @@ def _verify_sweep(kernel: Sweep) -> None:
         raise VerifyError(f"lanes cannot run along {kernel.vector!r} axes of a sweep with {len(kernel.inner)} inner axes")
     extents = kernel.outer + kernel.inner
     rows: dict[int, np.dtype] = {}
+    elements: dict[int, np.dtype] = {}
     position = 0
     stores: list[tuple[Store, tuple[int, ...]]] = []
     for stage in kernel.stages:
         space = extents if stage.inner else kernel.outer
-        scope = _Scope(kernel.slots, space, dict(rows), {})
+        scope = _Scope(kernel.slots, space, dict(rows), dict(elements) if stage.inner and kernel.vector == "inner" else {})
         for instr in stage.body:
             scope.verify(instr, position)
             if isinstance(instr, Reduce):
@@ -75,8 +76,7 @@ def _verify_sweep(kernel: Sweep) -> None:
                 stores.append((instr, space))
             else:
                 scope.values[position] = instr.dtype
-                if not stage.inner:
-                    rows[position] = instr.dtype
+                (elements if stage.inner else rows)[position] = instr.dtype
             position += 1
     _verify_stores(stores)
 

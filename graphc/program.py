@@ -146,7 +146,8 @@ class Slot:
 @dataclass(frozen=True, slots=True)
 class Stage:
     """Instructions run once per row (`inner` False) or once per element of the row (`inner` True). May read row values of earlier
-    stages; per-element values do not outlive their stage."""
+    stages. Per-element values do not outlive their stage, but for sweeps with lanes along the row: later element stages may read
+    them, from a row of the worker's scratch."""
 
     inner: bool
     body: tuple[Instr, ...]

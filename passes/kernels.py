@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from graphc.program import (
 from graphc.rewriting import splat
 from graphc.types import bool_, int64, row_major_strides
 
+WORTH_KEEPING = 8  # additions: a row's values that cost as much are kept for later stages
+MAX_KEPT = 8192  # elements of a row: it must stay in the first cache
 IDENTITIES = ("copy", "stop_gradient")  # ops without a scalar instruction
 
 
@@ -37,6 +40,7 @@ class KernelBuilder:
         self.stores: list[Store] = []
         self.count = 0
         self.memo: dict[Any, int] = {}  # values of the stage being built, and row values
+        self.keeping = False  # whether rows are short enough to keep values from stage to stage
         self.element: tuple[Index, ...] = ()  # the point of the domain's shape
         self.kept: tuple[Index, ...] = ()
 
@@ -183,9 +187,10 @@ class KernelBuilder:
         self.element = tuple(Index.axis(number[axis], size) for axis, size in enumerate(cluster.shape))
         self.kept = tuple(self.element[axis] for axis in kept)
         outer, inner = (tuple(cluster.shape[axis] for axis in some) for some in (kept, axes))
-        stages = self._stages() if cluster.axes is not None else self._flat()
         wide = [axis for axis, size in enumerate(cluster.shape) if size != 1]
         along = "inner" if axes and (not wide or wide[-1] in axes) else "outer"
+        self.keeping = along == "inner" and math.prod(inner) <= MAX_KEPT
+        stages = self._stages() if cluster.axes is not None else self._flat()
         return Sweep(outer, inner, stages, self._slots(), along)
 
     def _flat(self) -> tuple[Stage, ...]:
@@ -210,6 +215,7 @@ class KernelBuilder:
         for node in nodes:
             behind = max((level[base] for base in inside[node]), default=0)
             level[node] = behind + 1 if node.op.kind is Kind.REDUCE else behind
+        kept: dict[Node, int] = {}  # values that later stages read rather than compute again
         stages: list[Stage] = []
         for now in range(max(level.values()) + 1):
             for node in nodes:
@@ -222,17 +228,19 @@ class KernelBuilder:
             rows = dict(self.memo)
             reductions = [node for node in nodes if node.op.kind is Kind.REDUCE and level[node] == now + 1]
             stored = [node for node in nodes if node not in cluster.row and level[node] == now and node in self.targets]
-            needed = _closure([*reductions, *stored], inside, cluster.row)
+            needed = _closure([*reductions, *stored], inside, cluster.row | kept.keys())
             made: dict[Node, int] = {}
             for node in nodes:
                 if node in reductions:
                     x = node.inputs[0]
                     arg = self.value(x, self.element)
                     made[node] = self._emit(Reduce(node.op.reducer or "", arg, node.type.dtype))
-                elif node in needed and node not in cluster.row:
+                elif node in needed and node not in cluster.row and node not in kept:
                     self._place(node, False, store=node in stored)
+                    if self.keeping and node.op.cost >= WORTH_KEEPING:
+                        kept[node] = self.memo[node]
             stages.append(Stage(True, self._flush()))
-            self.memo = {**rows, **made}
+            self.memo = {**rows, **made, **kept}
         return tuple(stage for stage in stages if stage.body)
 
     def _contraction(self, node: Node) -> Contraction:

@@ -22,7 +22,7 @@ from graphc.codegen.sweep_plan import FIRST_INNER, ROW, Groups, Placed, Plan, Pl
 from graphc.codegen.target import Target
 from graphc.codegen.values import Value, llvm_type
 from graphc.index import axes_of, flatten
-from graphc.program import Load, Reduce, Store, instructions
+from graphc.program import Load, Reduce, Slot, Store, instructions
 from graphc.types import int32, int64, row_major_strides
 
 Accumulators = list[list[Accumulator]]  # for each Reduce of a stage, one for each copy
@@ -30,15 +30,18 @@ Step = Callable[[str, Accumulators], Accumulators]  # the accumulators after the
 
 
 class RowEmitter:
-    def __init__(self, fn: Function, target: Target, plan: Plan):
+    def __init__(self, fn: Function, target: Target, plan: Plan, args: int):
+        """The first `args` slots are arguments, the others rows in the worker's scratch."""
         self.fn = fn
+        self.scratch = 0  # bytes
         self.plan = plan
         self.b = LaneBuilder(fn, target)
         self.addresses = Addresses(self.b, plan.levels, plan.lane_axis, plan.lanes, plan.deepest + 1)
         slots = plan.kernel.slots
         for slot in sorted({instr.slot for instr in instructions(plan.kernel) if isinstance(instr, (Load, Store))}):
-            self.addresses.bind(slot, self._argument(slot), slots[slot].dtype)
-        self.body = Body(self.b, self.addresses, self._argument(len(slots) + 1) if plan.checks else None)
+            pointer = self._argument(slot) if slot < args else self._scratch(slots[slot])
+            self.addresses.bind(slot, pointer, slots[slot].dtype)
+        self.body = Body(self.b, self.addresses, self._argument(args + 1) if plan.checks else None)
         self.position = int32 if plan.points < 2**31 else int64
         self.flat = flatten(axes_of(plan.kernel.inner, len(plan.kernel.outer)), row_major_strides(plan.kernel.inner))
         self.live = [stage for stage in plan.stages if plan.points or not stage.inner]
@@ -50,6 +53,12 @@ class RowEmitter:
     def _argument(self, position: int) -> str:
         at = self.fn.op(f"getelementptr ptr, ptr %args, i64 {position}")
         return self.fn.op(f"load ptr, ptr {at}, align 8", "slot")
+
+    def _scratch(self, slot: Slot) -> str:
+        """A row of worker's scratch, a cache line aligned."""
+        start = self.scratch
+        self.scratch += -(-slot.size * slot.dtype.itemsize // 64) * 64
+        return self.fn.op(f"getelementptr i8, ptr %scratch, i64 {start}", "kept")
 
     def _keys(self, stage: PlannedStage) -> list[Key]:
         found = keys(stage.body)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from graphc.codegen.address import Copy
 from graphc.codegen.builder import Module
 from graphc.codegen.coalesce import coalesce
+from graphc.codegen.keep import keep
 from graphc.codegen.kernel import KernelCode, Phase
 from graphc.codegen.loops import repeat
 from graphc.codegen.rows import RowEmitter
@@ -31,18 +32,19 @@ PARAMS = [("ptr", "args"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
 
 def emit_sweep(module: Module, target: Target, kernel: Sweep, name: str) -> KernelCode:
     fn = module.function(name, PARAMS, attributes="nounwind")
-    kernel = coalesce(kernel)
+    args = len(kernel.slots)
+    kernel = coalesce(keep(kernel))
     if 0 in kernel.outer:
         fn.ret()
         return KernelCode((Phase(name, 0, 1),))
     plan = plan_sweep(kernel, target)
-    rows = RowEmitter(fn, target, plan)
+    rows = RowEmitter(fn, target, plan, args)
     units = _columns(rows) if plan.columns else _rows(rows)
     fn.ret()
     if plan.checks:  # one thread, so that the first failing element is the one reported
-        return KernelCode((Phase(name, units, units),))
+        return KernelCode((Phase(name, units, units),), worker_scratch=rows.scratch)
     work = max(plan.row_cost, 1) * math.prod(kernel.outer)
-    return KernelCode((Phase(name, units, max(PARALLEL_WORK * units // work, 1)),))
+    return KernelCode((Phase(name, units, max(PARALLEL_WORK * units // work, 1)),), worker_scratch=rows.scratch)
 
 
 def _rows(rows: RowEmitter) -> int:
