@@ -28,7 +28,7 @@ MAX_READS = 64  # stored values behind one element of a view
 
 def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     """The graph with copies, and for each output and update value the node whose elements, in order, it is."""
-    graph = graph.rewrite(expand).rewrite(_short_views()).rewrite(_lay_out_operands)
+    graph = graph.rewrite(expand).rewrite(_short_views()).rewrite(_lay_out_operands).rewrite(_one_reader())
     base_of: dict[Node, Node] = {}
 
     def may_hold(base: Node, is_output: bool) -> bool:
@@ -68,6 +68,16 @@ def _short_views() -> Callable[[Node], Node]:
             node = node.with_inputs(copies)
         count[node] = reads(node)
         return node
+
+    return rule
+
+
+def _one_reader() -> Callable[[Node], Node]:
+    """A rule for `Graph.rewrite`: one `get` for each result of a loop, as there is one buffer."""
+    known: dict[tuple[Node, int], Node] = {}
+
+    def rule(node: Node) -> Node:
+        return known.setdefault((node.inputs[0], node.attrs["index"]), node) if node.op.kind is Kind.PROJECT else node
 
     return rule
 
