@@ -2,9 +2,9 @@
 
     python -m benchmarks steps --models mlp_tiny mlp_784 --threads 1 2 --peers jax torch
 
-Prints a table and writes `out/steps.json`. Times are milliseconds of one step (forward, backward, update), median over many steps,
-the best of the turns' medians. `compile` is the time from the first declaration to the end of the first step, without graphc's cache
-on disk; `again` is the same in a second process, which finds the object there.
+Prints a table and writes `out/steps.json`. Times are milliseconds of one step (forward, backward, update), median over many
+steps, the best of the turns' medians. `compile` is the time from the first declaration to the end of the first step, without
+graphc's cache on disk; `again` is the same in a second process, which finds the object there.
 """
 
 from __future__ import annotations
