@@ -209,18 +209,12 @@ def test_a_failed_check_in_a_loop_changes_no_state() -> None:
 def test_train_step_through_a_loop_and_updates_of_what_it_reads() -> None:
     def losses(loop: Callable[..., Any]) -> list[float]:
         cell = Cell(4, "f8")
-        for weight in cell.weights:
-            weight.requires_grad_()
+        cell.weights = [nn.Parameter(weight.array) for weight in cell.weights]
         (h, _), ys = loop(cell.step, (cell.h, cell.c), cell.x)
-        step = graphc.train_step((ys * ys).mean() + h.sum(), optim.SGD(_parameters(cell), lr=0.1), options=Options(verify=True))
+        step = graphc.train_step((ys * ys).mean() + h.sum(), optim.SGD(cell.weights, lr=0.1), options=Options(verify=True))
         return [float(step(**cell.arrays)) for _ in range(5)]
 
     np.testing.assert_allclose(losses(scan), losses(unrolled), rtol=1e-10)
-
-
-def _parameters(cell: Cell) -> list[Any]:
-    cell.weights = [nn.Parameter(weight.array) for weight in cell.weights]
-    return cell.weights
 
 
 # --- sizes ---
@@ -234,9 +228,10 @@ def lstm_step(length: int) -> graphc.TrainStep:
 
 
 def test_code_does_not_grow_with_the_length() -> None:
-    short, long = lstm_step(16), lstm_step(4096)
-    sizes = [step._native.object_bytes for step in (short, long)]
-    assert abs(sizes[1] - sizes[0]) <= 0.03 * sizes[0]
+    """The loops' code stays; the contractions outside them are blocked by size, so that they differ a little."""
+    short, middle, long = (lstm_step(length) for length in (16, 256, 4096))
+    sizes = [step._native.object_bytes for step in (short, middle, long)]
+    assert abs(sizes[1] - sizes[2]) <= 0.03 * sizes[1] and abs(sizes[2] - sizes[0]) <= 0.1 * sizes[0]
     assert len(list(launches(short.program.body))) == len(list(launches(long.program.body)))
     assert len(short.graph.nodes) == len(long.graph.nodes)
 
@@ -348,7 +343,7 @@ def test_verifier_of_programs() -> None:
     refused("leaves", trips=4)
     refused("is a part of no buffer", parts=())
     refused("is read before all of it is written", first=())
-    refused("while another part of it is written", parts=tuple(replace(p, phase=0) if p in carried else p for p in loop.parts))
+    refused("which other points may still read", parts=tuple(replace(p, phase=0) if p in carried else p for p in loop.parts))
     refused("overlaps itself", parts=tuple(replace(p, step=1) if p is sequence else p for p in loop.parts))
 
 
