@@ -178,7 +178,7 @@ class Clusters:
         if any(self.owner.get(read.base) is cluster for read in self.barriers[node]):
             return False
         row = self._fit_reduction(node, cluster) if node.op.kind is Kind.REDUCE else self._fit_element(node, cluster)
-        if row is None:
+        if row is None or (not row and self._spreads(node, cluster)):
             return False
         others = [source for source in self.sources(node) if source is not cluster]
         if self._reaches(cluster, others):
@@ -187,6 +187,12 @@ class Clusters:
             cluster.shape, cluster.axes = node.inputs[0].type.shape, node.attrs["axes"]
         self._add(node, cluster, row)
         return True
+
+    def _spreads(self, node: Node, cluster: Cluster) -> bool:
+        """Whether an elementwise node only spreads values of rows over their elements: whoever reads it can as well read those."""
+        if cluster.axes is None or node.op.kind is Kind.REDUCE or node.type.size <= math.prod(cluster.kept):
+            return False
+        return all(read.base.type.size <= math.prod(cluster.kept) for read in self.reads[node])
 
     def _fit_element(self, node: Node, cluster: Cluster) -> bool | None:
         """The level (is it a row?) at which an elementwise node fits, or None."""

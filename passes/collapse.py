@@ -7,11 +7,16 @@ Axes of one element go first. Vectors are then as full as they can be, whatever 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from graphc.index import Axis, Index
 from graphc.program import Coordinate, Instr, Load, Stage, Store, Sweep
+
+SHORT_ROW = 16  # elements
+LEAST_LANES = 8
+NEAR = 4  # elements from lane to lane
 
 
 def collapse(kernel: Sweep) -> Sweep:
@@ -46,6 +51,23 @@ def collapse(kernel: Sweep) -> Sweep:
     inner = tuple(sizes[outer_count:])
     # lanes need an axis to run along
     return replace(kernel, outer=tuple(sizes[:outer_count]), inner=inner, stages=stages, vector=kernel.vector if inner else "outer")
+
+
+def across_short_rows(kernel: Sweep) -> Sweep:
+    """Lanes run across rows where these are short and their elements lie as close as neighbouring rows: windows of a pool.
+
+        outer (64, 16) inner (2, 2), load s0[64*a0 + 2*a1 + 32*a2 + a3]      lanes along a1, two elements apart
+    """
+    last = len(kernel.outer) - 1
+    if kernel.vector != "inner" or math.prod(kernel.inner) > SHORT_ROW or last < 0 or kernel.outer[last] < LEAST_LANES:
+        return kernel
+    for stage in kernel.stages:
+        for instr in stage.body:
+            if isinstance(instr, (Load, Store)):
+                stride = instr.offset.stride(last)
+                if stride is None or not 0 <= stride <= (NEAR if isinstance(instr, Load) else 1):
+                    return kernel
+    return replace(kernel, vector="outer")
 
 
 def _indices(kernel: Sweep) -> Iterator[Index]:

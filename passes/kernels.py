@@ -13,7 +13,7 @@ from graphc.index import Index, Where, axes_of, flatten, unflatten
 from graphc.op import OPS, Kind
 from graphc.passes.access import leaves
 from graphc.passes.clusters import Cluster
-from graphc.passes.collapse import collapse
+from graphc.passes.collapse import across_short_rows, collapse
 from graphc.passes.contraction import roles
 from graphc.program import (
     Apply, Buffer, Check, Const, Contraction, Coordinate, Instr, Kernel, Launch, Load, Reduce, Scatter, Slot, Stage, Store, Sweep,
@@ -51,7 +51,7 @@ class KernelBuilder:
         elif self.cluster.contract:
             kernel = self._contraction(head)
         else:
-            kernel = collapse(self._sweep())
+            kernel = across_short_rows(collapse(self._sweep()))
         names = [node.op.name for node in self.cluster.nodes if node.op.name not in IDENTITIES]
         label = "+".join(names[:8]) + ("+..." if len(names) > 8 else "") or "copy"
         return Launch(kernel, tuple(self.args), label)

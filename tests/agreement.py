@@ -20,7 +20,9 @@ from graphc.op import Kind
 
 SAMPLES = 5
 DISTURBANCE = 6  # units in the last place
-INEXACT = frozenset({"exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sin", "cos", "power", "sum", "prod", "contract"})
+INEXACT = frozenset(
+    {"exp", "expm1", "log", "log1p", "sigmoid", "tanh", "erf", "sin", "cos", "power", "sum", "prod", "contract", "fold"}
+)
 ROUNDING = frozenset({"add", "sub", "mul", "div", "sqrt", "rsqrt", "mod", "scatter_add"})
 SELECTING = frozenset({"max", "min", "maximum", "minimum"})
 

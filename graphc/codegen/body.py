@@ -2,7 +2,9 @@
 
     Load  stride 0 along the lanes    one scalar, used by every lane
           stride 1 or -1              one vector, reversed for -1
+          2, 3 or 4                   vectors that hold all the lanes, from which they are picked
           another constant stride     a scalar for each lane
+          lane // d                   a short vector, each element of which is repeated
           irregular, or gathered      a masked gather
 A predicate that all lanes share swaps the pointer for one to the fill value; one that differs between lanes becomes a mask. So
 memory is never touched where a predicate fails, and a loop's body stays one basic block. Lanes past the end of the lane axis
@@ -18,8 +20,11 @@ from graphc.codegen.address import Addresses
 from graphc.codegen.memory import STORAGE, live_mask
 from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.values import Value, lane_steps, literal, llvm_type
+from graphc.index import Axis, Quotient
 from graphc.program import Apply, Check, Const, Coordinate, Instr, Load, Store
 from graphc.types import bool_, int32, int64, is_bool
+
+MOST_PICKED = 4  # the largest stride for which vectors are loaded whole
 
 
 class Body:
@@ -66,6 +71,8 @@ class Body:
 
     def _load(self, instr: Load, copy: int) -> Value:
         a, b, fn = self.addresses, self.b, self.fn
+        if not instr.where and (by := self._repeats(instr)) > 1:
+            return self._repeated(instr, copy, by)
         pointer, stride, irregular = self._address(instr, copy)
         shared, mask = a.uniform_condition(instr.where), a.lane_condition(instr.where, copy)
         if stride == 0 and irregular is None:
@@ -79,6 +86,8 @@ class Body:
         lanes, live = a.lanes, a.copies[copy].live
         if abs(stride) != 1 or irregular is not None:
             if shared is None and mask is None and irregular is None:
+                if 2 <= stride <= MOST_PICKED:
+                    return self._picked(instr.dtype, pointer, stride, live)
                 return self._strided(instr.slot, instr.dtype, pointer, stride, live)
             if shared is not None:
                 whole = b.splat(Value(shared, bool_, 1), lanes)
@@ -113,6 +122,55 @@ class Body:
             return mask
         alive = live_mask(live, self.addresses.lanes)
         return alive if mask is None else self.b.logical_and(mask, alive)
+
+    def _picked(self, dtype: np.dtype, pointer: str, stride: int, live: int) -> Value:
+        """Lanes `stride` apart, from contiguous vectors that end with the last of them."""
+        b, lanes = self.b, self.addresses.lanes
+        span = stride * (live - 1) + 1
+        parts = []
+        for first in range(0, span, lanes):
+            at = self.fn.op(f"getelementptr {STORAGE[dtype]}, ptr {pointer}, i64 {first}") if first else pointer
+            mask = live_mask(span - first, lanes) if first + lanes > span else None
+            parts.append(memory.load_storage(b, dtype, lanes, at, mask, "zeroinitializer"))
+        held = lanes
+        while len(parts) > 1:  # joined two by two
+            parts += ["poison"] * (len(parts) % 2)
+            vector, order = memory.storage_type(dtype, held), ", ".join(f"i32 {i}" for i in range(2 * held))
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [self.fn.op(f"shufflevector {vector} {x}, {vector} {y}, <{2 * held} x i32> <{order}>") for x, y in pairs]
+            held *= 2
+        vector = memory.storage_type(dtype, held)
+        order = ", ".join(f"i32 {stride * lane if lane < live else 0}" for lane in range(lanes))
+        name = self.fn.op(f"shufflevector {vector} {parts[0]}, {vector} poison, <{lanes} x i32> <{order}>")
+        return memory.from_storage(b, name, dtype, lanes)
+
+    def _repeats(self, instr: Load) -> int:
+        """How many lanes share an element where the offset is that of the lanes' axis divided, and lanes start at a multiple;
+        else 0."""
+        a = self.addresses
+        if instr.gather or a.lane_axis is None or a.lane_stride(instr.offset):
+            return 0
+        varying = [(atom, coef) for atom, coef in instr.offset.terms if not isinstance(atom, Axis) and a.varies(atom.of)]
+        if len(varying) != 1 or varying[0][1] != 1 or not isinstance(atom := varying[0][0], Quotient):
+            return 0
+        alone = atom.of.const == 0 and len(atom.of.terms) == 1 and atom.of.coefficient(a.lane_axis) == 1
+        return atom.by if alone and a.lanes % atom.by == 0 else 0
+
+    def _repeated(self, instr: Load, copy: int, by: int) -> Value:
+        a, fn = self.addresses, self.fn
+        first = fn.op(f"udiv i64 {a.axis[a.lane_axis or 0]}, {by}")
+        pointer = a.step(instr.slot, a.pointer(instr.slot, instr.offset), first)
+        pointer = a.step(instr.slot, pointer, str(a.copies[copy].shift // by))
+        count, live = a.lanes // by, -(-a.copies[copy].live // by)
+        vector = memory.storage_type(instr.dtype, count)
+        if count == 1:
+            name = fn.op(f"load {vector}, ptr {pointer}, align {instr.dtype.itemsize}")
+            return self.b.splat(memory.from_storage(self.b, name, instr.dtype, 1), a.lanes)
+        mask = live_mask(live, count) if live < count else None
+        name = memory.load_storage(self.b, instr.dtype, count, pointer, mask, "zeroinitializer")
+        order = ", ".join(f"i32 {lane // by}" for lane in range(a.lanes))
+        name = fn.op(f"shufflevector {vector} {name}, {vector} poison, <{a.lanes} x i32> <{order}>")
+        return memory.from_storage(self.b, name, instr.dtype, a.lanes)
 
     def _strided(self, slot: int, dtype: np.dtype, pointer: str, stride: int, live: int) -> Value:
         storage, lanes = STORAGE[dtype], self.addresses.lanes

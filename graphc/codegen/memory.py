@@ -44,13 +44,18 @@ def to_storage(b: LaneBuilder, x: Value) -> str:
 
 def load(b: LaneBuilder, dtype: np.dtype, lanes: int, pointer: str, mask: Value | None = None, fill: str = "poison") -> Value:
     """Consecutive lanes; those out of `mask` are not read and hold `fill`, a constant of the storage type."""
+    return from_storage(b, load_storage(b, dtype, lanes, pointer, mask, fill), dtype, lanes)
+
+
+def load_storage(b: LaneBuilder, dtype: np.dtype, lanes: int, pointer: str, mask: Value | None, fill: str) -> str:
+    """What `load` reads, as memory holds it."""
     type_, align = storage_type(dtype, lanes), dtype.itemsize
     if mask is None:
-        return from_storage(b, b.fn.op(f"load {type_}, ptr {pointer}, align {align}"), dtype, lanes)
+        return b.fn.op(f"load {type_}, ptr {pointer}, align {align}")
     name = f"@llvm.masked.load.{_suffix(dtype, lanes)}.p0"
     b.fn.module.declare(name, f"{type_} {name}(ptr, <{lanes} x i1>, {type_})")
     where = f"ptr align {align} {pointer}, <{lanes} x i1> {mask.name}"
-    return from_storage(b, b.fn.op(f"call {type_} {name}({where}, {type_} {fill})"), dtype, lanes)
+    return b.fn.op(f"call {type_} {name}({where}, {type_} {fill})")
 
 
 def store(b: LaneBuilder, x: Value, pointer: str, mask: Value | None = None) -> None:
