@@ -21,6 +21,9 @@ from graphc import cache, compiler, fingerprint, nn, optim
 from graphc.cache import Entry, Store, open_store
 from graphc.codegen.object import compile_program
 from graphc.codegen.target import host_target, level_target
+from graphc.graph import Graph
+from graphc.op import OPS
+from graphc.passes.pipeline import run_passes
 
 KEY = "k" * 64
 ENTRY = Entry({"arena_bytes": 64, "parallel": False}, b"packed", b"object" * 1000)
@@ -105,7 +108,15 @@ def test_a_check_that_fails_tells_of_this_declaration(folder: Path) -> None:
 # --- keys ---
 
 
-def key_of(executable: graphc.Executable, level: str = "x86-64-v3") -> str:
+WITH_SAMPLES = [op for op in OPS.values() if next(iter(op.samples(np.random.default_rng(0))), None) is not None]
+
+
+def key_of(executable: object, inputs: list[graphc.Tensor] | None = None, level: str = "x86-64-v3") -> str:
+    """The key of an executable, or of tensors, without compiling them."""
+    if not isinstance(executable, graphc.Executable):
+        leaves = list(executable) if isinstance(executable, (list, tuple)) else [executable]
+        graph = Graph(tuple(x.node for x in inputs or ()), tuple(y.node for y in leaves))
+        return fingerprint.program_key(run_passes(graph, graphc.Options())[-1].ir, level_target(level))
     return fingerprint.program_key(executable.program, level_target(level))
 
 
@@ -126,7 +137,7 @@ def test_what_changes_code_changes_the_key() -> None:
     }
     keys = {name: key_of(executable) for name, executable in made.items()}
     assert len(set(keys.values())) == len(keys), keys
-    levels = {key_of(made["fused"], level) for level in ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64")}
+    levels = {key_of(made["fused"], level=level) for level in ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64")}
     assert len(levels) == 4
 
 
@@ -152,13 +163,9 @@ def test_the_arena_and_the_order_of_buffers_are_part_of_the_key() -> None:
 def test_keys_are_those_of_other_processes() -> None:
     """No hash of Python's, which differs from process to process, and no address has a part in a key."""
     code = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import test_cache as t; print(t.key_of(t.small_step()))"
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert found == {key_of(small_step()) + "\n"}
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == key_of(small_step()) + "\n"
 
 
 def test_the_version_and_the_sources_are_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +196,31 @@ def test_sources_are_all_modules_by_content(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "one.py").unlink()
     with pytest.raises(fingerprint.NoKey, match="without its source files"):
         fingerprint.sources()
+
+
+def test_every_op_has_a_key() -> None:
+    """The first sample of each, and its gradient; different ops have different keys."""
+    keys: dict[str, str] = {}
+    for op in WITH_SAMPLES:
+        sample = next(iter(op.samples(np.random.default_rng(0))))
+        operands = [graphc.input(f"x{i}", array.shape, array.dtype) for i, array in enumerate(map(np.asarray, sample.arrays))]
+        y = op(*operands, **sample.attrs)
+        keys[op.name] = key_of(y, operands)
+        floats = [x for x in operands if x.dtype.kind == "f"]
+        if floats and y.dtype.kind == "f":
+            key_of(graphc.grad(y.sum(), floats), operands)
+    assert len(set(keys.values())) > 0.8 * len(keys)  # some are others by another name, or of samples that mean the same
+
+
+def test_a_loop_has_a_key() -> None:
+    x = graphc.input("x", (7, 4))
+
+    def total(length: int, reverse: bool = False) -> str:
+        last, each = graphc.scan(lambda c, x: (graphc.tanh(c + x), c * x), graphc.zeros((4,)), x[:length], reverse=reverse)
+        return key_of([last, each], [x])
+
+    keys = [total(7), total(6), total(7, reverse=True)]
+    assert len(set(keys)) == 3 and total(7) == keys[0]
 
 
 def test_what_has_no_exact_text_has_no_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
