@@ -2,8 +2,8 @@
 
     y = with_update(y, running_mean, lambda old: 0.9 * old + 0.1 * batch_mean)
 
-A training step that depends on `y` then updates `running_mean`; anything else ignores it. A state that is updated several times in one graph
-takes the updates one after the other, in order of declaration; every ordinary read sees the value before the step.
+A training step that depends on `y` then updates `running_mean`; anything else ignores it. A state that is updated several times
+in one graph takes the updates one after the other, in order of declaration; every ordinary read sees the value before the step.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ class MultiheadAttention(Module):
     """Attention in `num_heads` subspaces: concat_h(softmax(Q_h K_hᵀ/√d) V_h) W_oᵀ + b_o with Q = query W_qᵀ + b_q and so on, d =
     embed_dim/num_heads (Vaswani et al., 2017).
 
-    in_proj_weight (3 embed_dim, embed_dim) holds W_q, W_k and W_v one above the other; with kdim or vdim other than embed_dim they are
-    q_proj_weight, k_proj_weight (embed_dim, kdim) and v_proj_weight (embed_dim, vdim). in_proj_bias is (3 embed_dim,). They start
-    Xavier-uniform, biases at 0.
+    in_proj_weight (3 embed_dim, embed_dim) holds W_q, W_k and W_v one above the other; with kdim or vdim other than embed_dim
+    they are q_proj_weight, k_proj_weight (embed_dim, kdim) and v_proj_weight (embed_dim, vdim). in_proj_bias is (3 embed_dim,).
+    Weights start Xavier-uniform, biases at 0.
     """
 
     in_proj_weight: Parameter | None
@@ -101,7 +101,8 @@ class MultiheadAttention(Module):
 
         query (L, N, embed_dim), key (S, N, kdim), value (S, N, vdim), N first with batch_first, or without N. attn_mask (L, S) or
         (N · num_heads, L, S) and key_padding_mask (N, S): boolean, True where a key is *not* seen, or floats added to the scores.
-        is_causal hides keys j > i; together with attn_mask it is a hint that changes nothing. A query that sees no key gets no values.
+        is_causal hides keys j > i; together with attn_mask it is a hint that changes nothing. A query that sees no key gets no
+        values, where PyTorch may give NaN.
         """
         shared_kv, shared = key is value, query is key is value
         q, k, v = only_floats("MultiheadAttention", query, key, value)
@@ -114,7 +115,8 @@ class MultiheadAttention(Module):
             q, k, v = (fn.swapaxes(each, 0, 1) for each in (q, k, v))
         n, rows, columns = q.shape[0], q.shape[1], k.shape[1]
         q, k, v = (
-            fn.reshape(each, (n, each.shape[1], self.num_heads, self.head_dim)) for each in self._projected(q, k, v, shared, shared_kv)
+            fn.reshape(each, (n, each.shape[1], self.num_heads, self.head_dim))
+            for each in self._projected(q, k, v, shared, shared_kv)
         )
         keep, bias = self._masks(attn_mask, key_padding_mask, (n, rows, columns), batched, q)
         scores = fn.einsum("nlhe,nshe->nhls", q, k) * (1 / math.sqrt(self.head_dim))
@@ -133,7 +135,7 @@ class MultiheadAttention(Module):
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:
         if q.ndim not in (2, 3) or not q.ndim == k.ndim == v.ndim:
-            raise ShapeError(f"query, key and value must have 2 axes or 3 (with a batch) alike, got {q.type}, {k.type} and {v.type}")
+            raise ShapeError(f"query, key and value must have 2 axes or 3 (a batch) alike, got {q.type}, {k.type} and {v.type}")
         for name, x, width in (("query", q, self.embed_dim), ("key", k, self.kdim), ("value", v, self.vdim)):
             if x.shape[-1] != width:
                 raise ShapeError(f"the {name} has {x.shape[-1]} features, expected {width}")
@@ -154,8 +156,12 @@ class MultiheadAttention(Module):
         if shared:
             return fn.split(F.linear(q, self.in_proj_weight, b), 3, axis=-1)
         cuts = [e] if shared_kv else [e, 2 * e]
-        weights, biases = fn.split(self.in_proj_weight, cuts), [None] * 3 if b is None else fn.split(b, cuts)
-        parts = [F.linear(x, w, bias) for x, w, bias in zip((q, k, v), weights, biases, strict=False)]
+        parts = [
+            F.linear(x, weight, bias)
+            for x, weight, bias in zip(
+                (q, k, v), fn.split(self.in_proj_weight, cuts), [None] * 3 if b is None else fn.split(b, cuts), strict=False
+            )
+        ]
         return [parts[0], *fn.split(parts[1], 2, axis=-1)] if shared_kv else parts
 
     def _masks(
@@ -167,7 +173,7 @@ class MultiheadAttention(Module):
         bias: Tensor | None = None
         many = (n * self.num_heads, rows, columns)
         padding = (n, columns) if batched else (columns,)
-        given = [
+        given: list[tuple[str, Any, dict[tuple[int, ...], tuple[int, ...]]]] = [
             ("attn_mask", attn_mask, {(rows, columns): (1, 1, rows, columns), many: (n, self.num_heads, rows, columns)}),
             ("key_padding_mask", key_padding_mask, {padding: (n, 1, 1, columns)}),
         ]

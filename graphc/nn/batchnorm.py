@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class _Tracking(Affine):
     running_mean: State | None
     running_var: State | None
     num_batches_tracked: State | None
-    layouts: dict[int, str]  # the axes of an input, by rank
+    layouts: ClassVar[dict[int, str]]  # the axes of an input, by rank
 
     def __init__(
         self,
@@ -99,17 +99,18 @@ class _BatchNorm(_Tracking):
 class BatchNorm1d(_BatchNorm):
     """weight · (x - mean)/√(variance + eps) + bias per channel of (N, C) or (N, C, L) (Ioffe and Szegedy, 2015).
 
-    In training the statistics are the batch's, and steps update the running ones: the exponential average with `momentum`, or with
-    momentum=None the mean over all batches. In evaluation they are the running ones, or with track_running_stats=False the batch's.
+    In training the statistics are the batch's, and steps update the running ones: the exponential average with `momentum`, or
+    with momentum=None the mean over all batches. In evaluation they are the running ones, or with track_running_stats=False the
+    batch's.
     """
 
-    layouts = {2: "(N, C)", 3: "(N, C, L)"}
+    layouts: ClassVar = {2: "(N, C)", 3: "(N, C, L)"}
 
 
 class BatchNorm2d(_BatchNorm):
     """As BatchNorm1d, per channel of (N, C, H, W)."""
 
-    layouts = {4: "(N, C, H, W)"}
+    layouts: ClassVar = {4: "(N, C, H, W)"}
 
 
 class _InstanceNorm(_Tracking):
@@ -140,13 +141,13 @@ class _InstanceNorm(_Tracking):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """weight · (x - mean)/√(variance + eps) + bias, with statistics per example and channel of (N, C, L) or (C, L) (Ulyanov et al.,
-    2016); with track_running_stats, running ones in evaluation."""
+    """weight · (x - mean)/√(variance + eps) + bias, with statistics per example and channel of (N, C, L) or (C, L) (Ulyanov et
+    al., 2016); with track_running_stats, running ones in evaluation."""
 
-    layouts = {3: "(N, C, L)", 2: "(C, L)"}
+    layouts: ClassVar = {3: "(N, C, L)", 2: "(C, L)"}
 
 
 class InstanceNorm2d(_InstanceNorm):
     """As InstanceNorm1d, of (N, C, H, W) or (C, H, W)."""
 
-    layouts = {4: "(N, C, H, W)", 3: "(C, H, W)"}
+    layouts: ClassVar = {4: "(N, C, H, W)", 3: "(C, H, W)"}

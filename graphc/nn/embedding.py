@@ -76,7 +76,8 @@ class Embedding(Module):
         table = numpy_value(embeddings, "Embedding.from_pretrained: embeddings")
         if table.ndim != 2:
             raise ShapeError(f"Embedding.from_pretrained: embeddings must be (rows, width), got shape {table.shape}")
-        return cls(*table.shape, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, table, freeze)
+        rows, width = table.shape
+        return cls(rows, width, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, table, freeze)
 
     def forward(self, input: Any) -> Tensor:
         return F.embedding(input, self.weight, self.padding_idx)
@@ -87,8 +88,8 @@ class Embedding(Module):
 
 
 class SinusoidalPositions(Module):
-    """x + P for x (N, T, D), or (T, N, D) with batch_first=False, or (T, D); columns 2d and 2d + 1 of row t of P are sin(t/base^{2d/D})
-    and cos(t/base^{2d/D}) (Vaswani et al., 2017). It has no parameters. PyTorch has no such module.
+    """x + P for x (N, T, D), or (T, N, D) with batch_first=False, or (T, D); columns 2d and 2d + 1 of row t of P are
+    sin(t/base^{2d/D}) and cos(t/base^{2d/D}) (Vaswani et al., 2017). It has no parameters. PyTorch has no such module.
 
     `position`, a scalar integer tensor, is that of the first row where it is not 0: a cached decoder runs one row at a time.
     """

@@ -37,8 +37,8 @@ def _copies(name: str, layer: Any, count: Any) -> ModuleList:
 class TransformerEncoder(Module):
     """`num_layers` copies of a layer, one after the other, and then `norm`.
 
-    enable_nested_tensor and mask_check, which in PyTorch choose among implementations, change nothing: what stands at padded positions
-    is computed as everywhere else.
+    enable_nested_tensor and mask_check, which in PyTorch choose among implementations, change nothing: what stands at padded
+    positions is computed as everywhere else.
     """
 
     def __init__(

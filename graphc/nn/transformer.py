@@ -47,7 +47,8 @@ class _Layer(Module):
 
 
 class TransformerEncoderLayer(_Layer):
-    """X₁ = LN(X + MHSA(X)), then LN(X₁ + FFN(X₁)) with FFN(z) = W₂ act(W₁ z + b₁) + b₂; with norm_first, X + MHSA(LN(X)) and so on."""
+    """X₁ = LN(X + MHSA(X)), then LN(X₁ + FFN(X₁)) with FFN(z) = W₂ act(W₁ z + b₁) + b₂; with norm_first, X₁ = X + MHSA(LN(X))
+    and X₁ + FFN(LN(X₁))."""
 
     def __init__(
         self,
@@ -131,7 +132,8 @@ class TransformerDecoderLayer(_Layer):
             return self.self_attn(x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal)[0]
 
         def attend_to_memory(x: Tensor) -> Tensor:
-            return self.multihead_attn(x, memory, memory, memory_key_padding_mask, False, memory_mask, is_causal=memory_is_causal)[0]
+            padding, mask = memory_key_padding_mask, memory_mask
+            return self.multihead_attn(x, memory, memory, padding, False, mask, is_causal=memory_is_causal)[0]
 
         x = self._around(fn.as_tensor(tgt), self.norm1, self.dropout1, attend)
         x = self._around(x, self.norm2, self.dropout2, attend_to_memory)

@@ -1,8 +1,9 @@
-"""One module in graphc, compiled, and in PyTorch with the same state dict: outputs, gradients of inputs and parameters, then several
-optimizer steps: losses, parameters, buffers.
+"""One module in graphc, compiled, and in PyTorch with the same state dict: outputs, gradients of inputs and parameters, then
+several optimizer steps: losses, parameters, buffers.
 
-Errors are relative to the largest element of the tensor compared. A gradient that is 0 but for rounding (a key's bias in attention,
-what comes before a batch norm) is measured by the largest of all gradients, a loss by the mean size of the outputs that it sums.
+Errors are relative to the largest element of the tensor compared. A gradient that is 0 but for rounding (a key's bias in
+attention, what comes before a batch norm) is measured by the largest of all gradients, a loss by the mean size of the outputs
+that it sums.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def same(
     mine.train(training)
     peer.train(training)
     dtype = next(str(a.dtype) for a in arrays if a.dtype.kind == "f") if _floats(arrays) else str(next(mine.parameters()).dtype)
-    worst = max(_outputs(mine, peer, arrays, call, peer_call or call), _steps(mine, peer, arrays, call, peer_call or call, steps, lr))
+    theirs = peer_call or call
+    worst = max(_outputs(mine, peer, arrays, call, theirs), _steps(mine, peer, arrays, call, theirs, steps, lr))
     FOUND[name or type(peer).__name__, dtype].append(worst)
     assert worst <= (LIMITS[dtype] if limit is None else limit)
 
@@ -100,9 +102,8 @@ def _outputs(mine: nn.Module, peer: Any, arrays: Sequence[np.ndarray], call: Cal
     expected = [t.detach().numpy() for t in (*tys, *tgradients)]
     assert len(ys) == len(tys)
     whole = max((_size(g) for g in expected[len(tys) :]), default=0.0)
-    return max(
-        error(a, b, whole if i >= len(tys) and _size(b) < 1e-5 * whole else 0) for i, (a, b) in enumerate(zip(got, expected, strict=True))
-    )
+    zeros = [i >= len(tys) and _size(b) < 1e-5 * whole for i, b in enumerate(expected)]
+    return max(error(a, b, whole if zero else 0) for a, b, zero in zip(got, expected, zeros, strict=True))
 
 
 def _reached(outputs: Sequence[graphc.Tensor], inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -129,7 +130,7 @@ def _steps(mine: nn.Module, peer: Any, arrays: Sequence[np.ndarray], call: Call,
         value = step(**inputs)
         opt.zero_grad()
         tys = _many(peer_call(peer, *txs))
-        tloss = _weighted(tys, lambda w: torch.tensor(w, dtype=tys[0].dtype))
+        tloss = _weighted(tys, lambda w, dtype=tys[0].dtype: torch.tensor(w, dtype=dtype))
         tloss.backward()
         opt.step()
         worst = max(worst, error(value, tloss.detach().numpy(), max(float(y.detach().abs().mean()) for y in tys)))

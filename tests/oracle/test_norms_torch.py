@@ -21,7 +21,8 @@ def data(shape: tuple[int, ...], dtype: str) -> np.ndarray:
 
 def pair(name: str, dtype: str, *args: Any, **options: Any) -> tuple[nn.Module, Any]:
     torch.manual_seed(0)
-    return getattr(nn, name)(*args, dtype=dtype, **options), getattr(torch.nn, name)(*args, dtype=getattr(torch, dtype), **options)
+    peer = getattr(torch.nn, name)(*args, dtype=getattr(torch, dtype), **options)
+    return getattr(nn, name)(*args, dtype=dtype, **options), peer
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -74,7 +75,9 @@ def test_batch_norm_inside_a_network_called_twice(momentum: float | None, dtype:
     )  # fmt: skip
 
 
-INSTANCE = [("InstanceNorm1d", (3, 5, 7)), ("InstanceNorm1d", (5, 33)), ("InstanceNorm2d", (3, 5, 7, 3)), ("InstanceNorm2d", (5, 7, 3))]
+INSTANCE = [
+    ("InstanceNorm1d", (3, 5, 7)), ("InstanceNorm1d", (5, 33)), ("InstanceNorm2d", (3, 5, 7, 3)), ("InstanceNorm2d", (5, 7, 3)),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -43,8 +43,8 @@ def _mixed(scores: Tensor, value: Tensor, factor: Tensor | None = None) -> Tenso
 
 
 def _mixed_backward(operands: Sequence[Tensor], v: Tensor) -> list[Tensor | None]:
-    """Of o = P V: dV = Pᵀ dO and dS = P (dO Vᵀ - Σ dO o): the sum over keys Σ P dP is one over features, so dS takes no sweep over
-    scores but the product that makes it (Dao et al., 2022)."""
+    """Of o = P V: dV = Pᵀ dO and dS = P (dO Vᵀ - Σ dO o): the sum over keys Σ P dP is one over features, so dS takes no sweep
+    over scores but the product that makes it (Dao et al., 2022)."""
     scores, value, *rest = operands
     factor = rest[0] if rest else None
     p = attention_weights(scores)
@@ -103,9 +103,9 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """softmax(scale · Q Kᵀ + mask) V for query (..., L, E), key (..., S, E) and value (..., S, Ev); scale is 1/√E unless given.
 
-    attn_mask broadcasts to (..., L, S): boolean, True where a key takes part, or floats that are added. is_causal lets query i see
-    the keys up to i, and goes without attn_mask. dropout_p drops weights always; pass 0 in evaluation. With enable_gqa the heads of
-    key and value (axis -3) serve several heads of the query each. A query that sees no key gives 0.
+    attn_mask broadcasts to (..., L, S): boolean, True where a key takes part, or floats that are added. is_causal lets query i
+    see the keys up to i, and goes without attn_mask. dropout_p drops weights always; pass 0 in evaluation. With enable_gqa the
+    heads of key and value (axis -3) serve several heads of the query each. A query that sees no key gives 0.
     """
     name = "scaled_dot_product_attention"
     q, k, v = only_floats(name, query, key, value)
@@ -139,8 +139,12 @@ def scaled_dot_product_attention(
         return _heads_first(scores, v, factor)
     # without an axis of heads, or with more than one before it: batch axes, and one head
     batch = math.prod(scores.shape[:-2])
-    s, w, f = (None if x is None else fn.reshape(x, (batch, 1, *x.shape[-2:])) for x in (scores, v, factor))
-    return fn.reshape(_heads_first(s, w, f), (*scores.shape[:-1], v.shape[-1]))
+
+    def one_head(x: Tensor) -> Tensor:
+        return fn.reshape(x, (batch, 1, *x.shape[-2:]))
+
+    mixed = _heads_first(one_head(scores), one_head(v), None if factor is None else one_head(factor))
+    return fn.reshape(mixed, (*scores.shape[:-1], v.shape[-1]))
 
 
 def _heads_first(scores: Tensor, value: Tensor, factor: Tensor | None) -> Tensor:
@@ -153,6 +157,6 @@ def _repeated(name: str, x: Tensor, q: Tensor) -> Tensor:
     """The heads (axis -3) of a key or value, each repeated for the query heads that it serves."""
     with rule(name, x, q):
         if min(x.ndim, q.ndim) < 3 or not x.shape[-3] or q.shape[-3] % x.shape[-3]:
-            raise ShapeError(f"enable_gqa needs the query's heads to be a multiple of those of key and value, got {q.type} and {x.type}")
+            raise ShapeError(f"enable_gqa needs query heads in multiples of key and value heads, got {q.type} and {x.type}")
     times = q.shape[-3] // x.shape[-3]
     return x if times == 1 else fn.repeat(x, times, axis=-3)

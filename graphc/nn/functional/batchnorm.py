@@ -19,6 +19,7 @@ from graphc.nn.functional.normalization import parameter, scaled_and_shifted, st
 from graphc.op import rule
 from graphc.tensor import State, Tensor, constant
 
+
 def _reduced(x: Tensor, eps: Tensor) -> tuple[tuple[int, ...], float]:
     """The axes that statistics are taken over, those along which eps has size 1, and how many elements they hold."""
     axes = tuple(i for i, size in enumerate(eps.shape) if size == 1)
@@ -40,7 +41,7 @@ def _normalized(x: Tensor, weight: Tensor, bias: Tensor, eps: Tensor) -> Tensor:
 
 def _normalize_backward(operands: Sequence[Tensor], v: Tensor) -> list[Tensor | None]:
     """The two sums that the gradient of x needs are the gradients of weight and bias."""
-    x, weight, bias, eps = operands
+    x, weight, _, eps = operands
     axes, count = _reduced(x, eps)
     _, deviation, variance = _statistics(x, eps)
     scale = fn.rsqrt(variance + eps)
@@ -63,7 +64,12 @@ def _running(function: str, running_mean: Any, running_var: Any, x: Tensor) -> t
 
 
 def _tracked(
-    function: str, y: Tensor, states: Sequence[Any], statistics: Sequence[Tensor], momentum: float | None, count: State | None = None
+    function: str,
+    y: Tensor,
+    states: Sequence[Any],
+    statistics: Sequence[Tensor],
+    momentum: float | None,
+    count: State | None = None,
 ) -> Tensor:
     """y, carrying the updates of the running statistics, and of the count of batches."""
     for state in states:
@@ -124,7 +130,14 @@ def _channelled(input: Any, eps: float) -> tuple[Tensor, tuple[int, ...]]:
 
 
 def tracked_batch_norm(
-    input: Any, running_mean: Any, running_var: Any, count: State | None, weight: Any, bias: Any, momentum: float | None, eps: float
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    count: State | None,
+    weight: Any,
+    bias: Any,
+    momentum: float | None,
+    eps: float,
 ) -> Tensor:
     """batch_norm by the batch's statistics, in training; momentum None gives each of `count` batches the same weight."""
     name = "batch_norm"

@@ -17,9 +17,8 @@ from graphc.tensor import Tensor
 
 def _dropped(x: Tensor, p: float, shape: tuple[int, ...]) -> Tensor:
     """x with one draw for each element of `shape`, which broadcasts to the shape of x."""
-    if p == 1:
-        return fn.zeros_like(x)
-    return fn.where(random.bernoulli(1 - p, shape), x * (1 / (1 - p)), 0)
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    return fn.where(random.bernoulli(1 - p, shape), x * scale, 0)
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -30,7 +29,9 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     return _dropped(x, p, x.shape) if training and p else x
 
 
-def _channels(function: str, input: Any, p: float, training: bool, inplace: bool, layouts: dict[int, str], spatial: int) -> Tensor:
+def _channels(
+    function: str, input: Any, p: float, training: bool, inplace: bool, layouts: dict[int, str], spatial: int
+) -> Tensor:
     """Dropout of whole channels: one draw for all of the last `spatial` axes. `layouts` names the axes for each rank."""
     pure(function, inplace)
     p = number(function, "p", p, low=0.0, high=1.0)

@@ -1,7 +1,7 @@
 """Normalization over axes of one example: layer, RMS and group norm, and division by a vector norm.
 
-Derivatives are stated where the derived form would take one more sweep: of y = (x - μ)/σ it has two sums side by side,
-(v - mean v - y mean(v y))/σ.
+Derivatives are stated where the derived form would take one more sweep: of y = (x - mean)/√variance it has two
+sums side by side, (v - mean v - y mean(v y))/√variance.
 """
 
 from __future__ import annotations
