@@ -2,7 +2,7 @@
 
 import graphc.tensor  # noqa: I001 - first: tensors and functions need each other
 from graphc.autodiff import custom_vjp, grad, jvp, vjp
-from graphc.errors import DTypeError, GraphcError, InputError, ParseError, ShapeError, VerifyError
+from graphc.errors import DTypeError, GraphcError, InputError, NoValueError, ParseError, ShapeError, VerifyError
 from graphc.functions import *  # noqa: F403
 from graphc.functions import __all__ as _functions
 from graphc import nn, optim, random  # noqa: I001 - after what it is built from
@@ -19,7 +19,8 @@ from graphc.types import bool_, float32, float64, int32, int64
 __version__ = "0.1.0"
 
 __all__ = [
-    *_functions, "DTypeError", "Executable", "GraphcError", "InputError", "Options", "ParseError", "ShapeError", "State", "Tensor", "TrainStep",
-    "VerifyError", "bool_", "compile", "constant", "custom_vjp", "float32", "float64", "grad", "input", "int32", "int64", "jvp", "load",
-    "manual_seed", "nn", "optim", "parse", "random", "save", "scan", "state", "train_step", "vjp",
+    *_functions, "DTypeError", "Executable", "GraphcError", "InputError", "NoValueError", "Options", "ParseError", "ShapeError",
+    "State", "Tensor", "TrainStep", "VerifyError", "bool_", "compile", "constant", "custom_vjp", "float32", "float64", "grad",
+    "input", "int32", "int64", "jvp", "load", "manual_seed", "nn", "optim", "parse", "random", "save", "scan", "state",
+    "train_step", "vjp",
 ]  # fmt: skip

@@ -27,6 +27,10 @@ class InputError(GraphcError, ValueError):
     """A bad argument: of a call to a compiled executable, or of a public function."""
 
 
+class NoValueError(GraphcError, TypeError):
+    """A tensor used as a number or an array: it has no value while the graph is being declared."""
+
+
 class VerifyError(GraphcError):
     """A Graph or Program that breaks an invariant of the IR (a bug in a pass, or a hand-written graph)."""
 
@@ -41,5 +45,5 @@ class ParseError(GraphcError, ValueError):
 
 
 # Tracebacks name an error as users do: graphc.ShapeError.
-for _error in (GraphcError, ShapeError, DTypeError, InputError, VerifyError, ParseError):
+for _error in (GraphcError, ShapeError, DTypeError, InputError, NoValueError, VerifyError, ParseError):
     _error.__module__ = "graphc"

@@ -113,10 +113,7 @@ class Executable:
         if declared.structure.kind is None and type(out) is np.ndarray:
             native.run(arrays, (out,))
             return out
-        leaves, structure = flatten(out, "out", lambda value: isinstance(value, np.ndarray))
-        if structure != declared.structure:
-            raise InputError("out: its structure is not that of the outputs")
-        native.run(arrays, leaves)
+        native.run(arrays, declared.structure.leaves_of(out, "out"))
         return out
 
     def _compile(self) -> Native:
@@ -238,8 +235,10 @@ def compile(
         leaves, structure = flatten(result, "compile")
         return Declared(make_graph(leaves, checked, given, "main"), structure)
 
-    if isinstance(inputs, Tensor):
+    if inputs is not None and not isinstance(inputs, (list, tuple)):
         raise InputError(f"inputs: expected a list of tensors, got {inputs!r}")
+    if not isinstance(training, (bool, np.bool_)):
+        raise InputError(f"training is True or False, not {training!r}")
     given = None if inputs is None else list(inputs)
     return Executable(outputs, declare, given is not None, training, threads, seed, options, given)
 

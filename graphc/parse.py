@@ -35,7 +35,8 @@ def parse(text: str) -> Graph:
 class _Parser(Scanner):
     def __init__(self, text: str):
         super().__init__(text)
-        self.defined: dict[str, Node] = {}
+        self.defined: dict[str, Node] = {}  # sources by name
+        self.numbered: dict[str, Node] = {}  # nodes by label, %0: apart, as a name in backticks may be anything
         self.fresh: set[str] = set()  # sources that have no provenance yet
         self.depth = 0  # of loops around the graph being read
 
@@ -74,13 +75,14 @@ class _Parser(Scanner):
 
     def nested_graph(self) -> Graph:
         """The body of a loop: names are its own."""
-        outer, self.defined, self.fresh = (self.defined, self.fresh), {}, set()
+        outer = self.defined, self.numbered, self.fresh
+        self.defined, self.numbered, self.fresh = {}, {}, set()
         self.depth += 1
         if self.depth > MAX_LOOPS:
             self.fail("loops are nested too deeply")
         graph = self.body()
         self.depth -= 1
-        self.defined, self.fresh = outer
+        self.defined, self.numbered, self.fresh = outer
         return graph
 
     # --- sources ---
@@ -149,7 +151,7 @@ class _Parser(Scanner):
         label = self.match(_NUMBERED)
         if label is None:
             self.fail("expected a node (`%0 = ...`), `return`" if start < len(self.text) else "the graph ends without `return`")
-        if label in self.defined:
+        if label in self.numbered:
             self.fail(f"`{label}` is defined twice", start)
         self.expect("=")
         self.skip()
@@ -167,15 +169,17 @@ class _Parser(Scanner):
         type_ = self.read_types() if self.peek() == "(" else self.read_type()
         node = Node(op, tuple(operands), attrs, type_, *self.provenance())
         self.end_of_line("the node")
-        self.defined[label] = node
+        self.numbered[label] = node
 
     def reference(self) -> Node:
         self.skip()
         start = self.pos
         label = self.match(_NUMBERED)
-        if label is None:
+        if label is not None:
+            node = self.numbered.get(label)
+        else:
             label = self.name("an operand, `{` or `:`")
-        node = self.defined.get(label)
+            node = self.defined.get(label)
         if node is None:
             self.fail(f"`{label}` is not defined above", start)
         return node

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.arrays import as_array
 from graphc.compiler import check_seed
 from graphc.errors import InputError
 from graphc.seeding import initial_seed
-from graphc.tensor import as_array
 
 if TYPE_CHECKING:
     from graphc.training import TrainStep
@@ -42,6 +42,9 @@ def run(
     The states end bitwise as if `step` had been called in a loop.
     """
     arrays, rows = _checked(data)
+    for option, flag in (("shuffle", shuffle), ("drop_last", drop_last), ("progress", progress)):
+        if not isinstance(flag, (bool, np.bool_)):
+            raise InputError(f"run: {option} is True or False, not {flag!r}")
     if on_epoch is not None and not callable(on_epoch):
         raise InputError(f"run: on_epoch is a function of the epoch and its logs, not {on_epoch!r}")
     checked = check_seed(seed)
@@ -63,7 +66,7 @@ def run(
     starts = range(0, rows - size + 1 if drop_last else rows, size)
     if not len(starts):
         raise InputError(f"run: no batch of {size} in {rows} rows")
-    history: dict[str, list[float]] = {}
+    history: dict[str, list[float]] = {"loss": []}
     with _reporter(progress, epochs, len(starts)) as (report, hidden):
         for _ in range(epochs):
             order = None

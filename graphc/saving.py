@@ -3,15 +3,16 @@
     graphc.save("run.safetensors", step)                     graphc.load("run.safetensors", step)
     graphc.save("gan.safetensors", {"g": step_g, "d": step_d, "opt": opt})
 
-Keys are the states' names, made unique in order of first appearance, below the name in the dict and a slash. A step of a traced
-function that has not been called knows its optimizer's parameters only; values for other states wait for its first trace.
+Keys are the states' names, made unique in order of first appearance (a step's optimizer first: its parameters and
+hyper-parameters), below the name in the dict and a slash. A step of a traced function that has not been called knows those of
+its optimizer only; values for other states wait for its first trace.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,15 +69,12 @@ def load(path: str | os.PathLike[str], what: Any) -> None:
         plans.append((part, mine, _check(part, mine)))
     if left:
         raise InputError(f"load: nothing here is named {', '.join(sorted(left)[:5])}")
-    for part, mine, pairs in plans:
-        if isinstance(part, Optimizer):
-            part.load_state_dict(mine)
-            continue
-        part.epochs_done = int(mine.pop(EPOCHS, np.int64(0)))
-        for state, value in pairs:
-            np.copyto(state.array, value)
-        loaded = {key for key, state in _named(_known(part)).items()}
-        part._pending = {key: value for key, value in mine.items() if key not in loaded}
+    for part, mine, commit in plans:
+        commit()
+        if not isinstance(part, Optimizer):
+            part.epochs_done = int(mine.pop(EPOCHS, np.int64(0)))
+            loaded = _named(_known(part))
+            part._pending = {key: value for key, value in mine.items() if key not in loaded}
 
 
 def _parts(what: Any) -> dict[str, Any]:
@@ -90,13 +88,13 @@ def _parts(what: Any) -> dict[str, Any]:
     return parts
 
 
-def _known(part: Executable) -> list[State]:
-    """The states of an executable; before its first trace, its optimizer's parameters."""
-    states = part.states()
-    optimizer = getattr(part, "opt", None)
-    if states or optimizer is None:
-        return states
-    return list(optimizer.all_parameters())
+def _known(part: Executable, met: Iterable[State] = ()) -> list[State]:
+    """The states of an executable: those that its optimizer has before the first trace, those of its graphs, and `met`."""
+    opt = getattr(part, "opt", None)
+    optimized: list[State] = []
+    if opt is not None:
+        optimized = [*opt.all_parameters(), *(state for group in opt.param_groups for state in group.states.values())]
+    return list(dict.fromkeys([*optimized, *part.states(), *met]))
 
 
 def _named(states: Iterable[State]) -> dict[str, State]:
@@ -118,10 +116,13 @@ def _arrays(part: Any) -> dict[str, np.ndarray]:
     return {**part._pending, **arrays, EPOCHS: np.asarray(getattr(part, "epochs_done", 0), np.int64)}
 
 
-def _check(part: Any, arrays: Mapping[str, np.ndarray]) -> list[tuple[State, np.ndarray]]:
-    """The assignments to make; raises before any is made. An optimizer checks its own."""
+def _check(part: Any, arrays: Mapping[str, np.ndarray]) -> Callable[[], None]:
+    """What makes the assignments, and cannot fail; raises before any is made."""
     if isinstance(part, Optimizer):
-        return []
+        return part.prepare_load(arrays)
+    epochs = arrays.get(EPOCHS)
+    if epochs is not None and (epochs.shape != () or epochs.dtype.kind != "i"):
+        raise InputError(f"load: {EPOCHS} is not a count of epochs")
     named = _named(_known(part))
     traced = bool(part.states())
     missing = [key for key in named if key not in arrays]
@@ -131,11 +132,18 @@ def _check(part: Any, arrays: Mapping[str, np.ndarray]) -> list[tuple[State, np.
             [f"unknown {', '.join(unknown[:5])}"] if unknown and traced else []
         )
         raise InputError(f"load: the file does not fit: {'; '.join(faults)}")
-    pairs = []
-    for key, state in named.items():
-        _fits(key, state, arrays[key])
-        pairs.append((state, arrays[key]))
-    return pairs
+    return _assignment([(key, state, arrays[key]) for key, state in named.items()])
+
+
+def _assignment(triples: Sequence[tuple[str, State, np.ndarray]]) -> Callable[[], None]:
+    for key, state, value in triples:
+        _fits(key, state, value)
+
+    def commit() -> None:
+        for _, state, value in triples:
+            np.copyto(state.array, value)
+
+    return commit
 
 
 def _fits(key: str, state: State, value: np.ndarray) -> None:
@@ -147,8 +155,6 @@ def _fits(key: str, state: State, value: np.ndarray) -> None:
 
 def apply_pending(part: Executable, states: Iterable[State]) -> None:
     """Give states met for the first time the values that were loaded for them."""
-    named = _named(states)
-    for key in list(part._pending):
-        if key in named:
-            _fits(key, named[key], part._pending[key])
-            np.copyto(named[key].array, part._pending.pop(key))
+    named = _named(_known(part, states))
+    _assignment([(key, named[key], value) for key, value in part._pending.items() if key in named])()
+    part._pending = {key: value for key, value in part._pending.items() if key not in named}

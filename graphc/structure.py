@@ -15,7 +15,7 @@ from graphc.tensor import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """`kind` is a leaf's None, or list, tuple or dict; `keys` are a dict's."""
+    """`kind` is a leaf's None, or list, tuple, a named tuple or dict; `keys` are a dict's."""
 
     kind: type | None
     children: tuple[Structure, ...] = ()
@@ -32,7 +32,25 @@ class Structure:
         values = [child._take(leaves) for child in self.children]
         if self.kind is dict:
             return dict(zip(self.keys, values, strict=True))
-        return tuple(values) if self.kind is tuple else values
+        if self.kind in (list, tuple):
+            return self.kind(values)
+        return self.kind(*values)
+
+    def leaves_of(self, value: Any, what: str) -> list[Any]:
+        """The leaves, in this structure's order, of a value that has it; the entries of dicts may come in any order."""
+        if self.kind is None:
+            fits, parts = not isinstance(value, (list, tuple, Mapping)), []
+        elif self.kind is dict:
+            fits = isinstance(value, Mapping) and set(value) == set(self.keys)
+            parts = [value[key] for key in self.keys] if fits else []
+        else:
+            fits = isinstance(value, self.kind) and len(value) == len(self.children)
+            parts = list(value) if fits else []
+        if not fits:
+            raise InputError(f"{what}: its structure is not that of the outputs")
+        if self.kind is None:
+            return [value]
+        return [leaf for child, part in zip(self.children, parts, strict=True) for leaf in child.leaves_of(part, what)]
 
 
 def flatten(
@@ -46,7 +64,8 @@ def flatten(
     if isinstance(value, Mapping):
         parts, keys, kind = list(value.values()), tuple(value), dict
     elif isinstance(value, (list, tuple)):
-        parts, keys, kind = list(value), (), tuple if isinstance(value, tuple) else list
+        named = isinstance(value, tuple) and hasattr(value, "_fields")
+        parts, keys, kind = list(value), (), type(value) if named else tuple if isinstance(value, tuple) else list
     else:
         raise InputError(f"{what}: expected a tensor, or a list, tuple or dict of them, got {type(value).__name__}")
     found: list[Any] = []

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from graphc.errors import DTypeError, GraphcError, InputError, ShapeError
+from graphc.arrays import as_array, numeric_array
+from graphc.errors import DTypeError, InputError, NoValueError, ShapeError
 from graphc.graph import Node
 from graphc.op import OPS, build
 from graphc.types import TensorType, as_dtype, as_shape
@@ -71,7 +72,7 @@ class Tensor:
     # --- what it is not: a value ---
 
     def _no_value(self, what: str) -> NoReturn:
-        raise GraphcError(
+        raise NoValueError(
             f"{what}: a tensor has no value while the graph is being declared ({self.type}"
             + (f", declared at {self.node.loc}" if self.node.loc else "")
             + "); compile the graph and call it, or use graphc.where for a choice"
@@ -312,12 +313,13 @@ class State(Tensor):
 
     def assign(self, value: Any) -> None:
         """Overwrite the value; shape and kind must fit, or nothing changes."""
-        array = np.asarray(value)
+        what = f"state {self.name}"
+        array = numeric_array(value.array if isinstance(value, State) else value, what)
         if array.shape != self.shape:
-            raise ShapeError(f"state {self.name}: expected shape {self.shape}, got {array.shape}")
-        if array.dtype.kind not in "bif" or not np.can_cast(array.dtype, self.dtype, "same_kind"):
-            raise DTypeError(f"state {self.name}: expected {self.dtype.name}, got {array.dtype.name}")
-        np.copyto(self.array, array, casting="same_kind")
+            raise ShapeError(f"{what}: expected shape {self.shape}, got {array.shape}")
+        if not np.can_cast(array.dtype, self.dtype, "same_kind"):
+            raise DTypeError(f"{what}: expected {self.dtype.name}, got {array.dtype.name}")
+        np.copyto(self.array, as_array(array, self.dtype, what))
 
     def requires_grad_(self, flag: bool = True) -> State:
         """Whether steps built from now on train this state."""
@@ -339,46 +341,6 @@ def _restored(kind: type[State], array: np.ndarray, name: str, requires_grad: bo
     made = kind.__new__(kind)
     State.__init__(made, array, name, requires_grad=requires_grad)
     return made
-
-
-def as_array(value: Any, dtype: Any = None, what: str = "constant") -> np.ndarray:
-    """A value as an array of one of graphc's types. Without `dtype`: arrays keep theirs (float16 becomes float32, small integers
-    int32 or int64), Python numbers and lists take the defaults, float32 and int64."""
-    if isinstance(value, Tensor):
-        raise DTypeError(f"{what}: expected numbers, got {value!r}")
-    weak = not isinstance(value, (np.ndarray, np.generic)) and not hasattr(value, "__array__") and not hasattr(value, "__dlpack__")
-    try:
-        if hasattr(value, "__dlpack__") and not isinstance(value, (np.ndarray, np.generic)) and not hasattr(value, "__array__"):
-            array = np.from_dlpack(value)
-        else:
-            array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{what}: not an array of numbers: {error}") from None
-    if array.dtype.kind not in "biuf":
-        if weak and array.dtype.kind == "O" and _all_integers(array):
-            raise InputError(f"{what}: an integer is out of range for int64")
-        got = array.dtype if hasattr(value, "dtype") or array.dtype.kind == "c" else f"{type(value).__name__} {value!r:.40}"
-        raise DTypeError(f"{what}: expected numbers, got {got}")
-    if dtype is None:
-        if array.dtype.kind == "f":
-            target = np.dtype(np.float32) if weak or array.dtype.itemsize < 4 else np.dtype(f"f{min(array.dtype.itemsize, 8)}")
-        elif array.dtype.kind == "b":
-            target = np.dtype(np.bool_)
-        else:
-            small = array.dtype.itemsize < 4 or array.dtype == np.int32
-            target = np.dtype(np.int32) if small and not weak else np.dtype(np.int64)
-    else:
-        target = as_dtype(dtype)
-    if array.dtype.kind in "iu" and target.kind == "i" and array.size:
-        info = np.iinfo(target)
-        if int(array.min()) < info.min or int(array.max()) > info.max:
-            raise InputError(f"{what}: an integer is out of range for {target.name}")
-    with np.errstate(all="ignore"):
-        return np.asarray(array, dtype=target, order="C")
-
-
-def _all_integers(array: np.ndarray) -> bool:
-    return all(isinstance(item, int) for item in array.ravel())
 
 
 def input(name: str, shape: Any, dtype: Any = "float32") -> Tensor:

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from graphc.arrays import as_array
 from graphc.errors import InputError
 from graphc.graph import Graph, Node, topological
 from graphc.nn.mode import tracing
 from graphc.op import label_of
 from graphc.random import fresh_streams
 from graphc.structure import Structure
-from graphc.tensor import State, Tensor, as_array, input
+from graphc.tensor import State, Tensor, input
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,8 @@ def as_dtype(spec: Any) -> np.dtype:
 def as_shape(shape: Any) -> tuple[int, ...]:
     """A shape as a tuple of Python integers; an integer stands for a vector of that length."""
     dims = (shape,) if isinstance(shape, (int, np.integer)) and not isinstance(shape, bool) else shape
+    if isinstance(dims, np.ndarray) and dims.ndim == 1:
+        dims = tuple(dims)
     if not isinstance(dims, Sequence) or isinstance(dims, str):
         raise ShapeError(f"a shape is a tuple of integers, not {shape!r}")
     for dim in dims:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 
@@ -113,6 +115,21 @@ def test_out_is_filled():
     own = A.copy()
     assert graphc.compile(lambda x: x[::-1])(own, out=own) is own  # even over the input itself
     assert np.array_equal(own, A[::-1])
+
+
+def test_named_tuples_and_the_order_of_out():
+    class Pair(NamedTuple):
+        low: Any
+        high: Any
+
+    x = graphc.input("x", (2,))
+    f = graphc.compile({"pair": Pair(x - 1, x + 1), "x": x})
+    result = f(x=[1, 2])
+    assert isinstance(result["pair"], Pair) and result["pair"].high.tolist() == [2, 3]
+    out = {"x": np.zeros(2, np.float32), "pair": Pair(np.zeros(2, np.float32), np.zeros(2, np.float32))}
+    assert f(x=[1, 2], out=out) is out and out["x"].tolist() == [1, 2] and out["pair"].low.tolist() == [0, 1]
+    with pytest.raises(graphc.InputError, match="structure"):
+        f(x=[1, 2], out={"x": out["x"]})
 
 
 def test_updates_are_all_that_a_call_writes():
@@ -257,8 +274,9 @@ def test_alignment_is_not_asked_for():
 def test_a_tensor_has_no_value():
     x = graphc.input("x", (2,))
     for convert in (bool, float, int, np.asarray, np.array):
-        with pytest.raises(graphc.GraphcError, match="has no value"):
+        with pytest.raises(graphc.GraphcError, match="has no value") as caught:
             convert(x.sum())
+        assert isinstance(caught.value, TypeError)  # as Python says it of any object that is no number
     assert x.__array_ufunc__ is None
     assert isinstance(A[0, :2] * x, graphc.Tensor)
     with pytest.raises(TypeError):

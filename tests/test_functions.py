@@ -169,6 +169,12 @@ def test_promotion_of_two_tensors(left: str, right: str) -> None:
     assert (x / y).dtype == np.dtype(TENSORS[floating])
 
 
+def test_a_shape_may_be_an_array() -> None:
+    assert graphc.input("x", np.array([2, 3])).shape == graphc.zeros(np.array([2, 3])).shape == (2, 3)
+    with pytest.raises(ShapeError, match="a tuple of integers"):
+        graphc.zeros(np.array([2.0]))
+
+
 def test_result_dtypes() -> None:
     i, b, f = (graphc.input(name, (2,), name) for name in ("int32", "bool", "float64"))
     reduced = (i.sum(), b.sum(), f.sum(), i.prod(), i.mean(), b.mean(), f.mean(), i.max(), b.max(), f.argmax())
@@ -199,6 +205,8 @@ def test_astype() -> None:
     assert run(lambda x: x.astype(int), x).tolist() == [0, 2**63 - 1, -(2**63), 2**63 - 1, -(2**63), 2, -2, 2**31]
     assert run(lambda x: x.astype(bool), np.array([0.0, np.nan, 2])).tolist() == [False, True, True]
     assert run(lambda x: x.astype("i32"), np.array([2**32 + 5])).tolist() == [5]
+    saturated = graphc.constant([np.nan, 1e30, -np.inf], "int32")
+    assert run(lambda x: x * 0 + saturated, np.array([1])).tolist() == [0, 2**31 - 1, -(2**31)]
     with pytest.raises(DTypeError, match="no such element type"):
         graphc.zeros(2).astype("float16")
 
@@ -320,6 +328,11 @@ def test_errors(function: Callable[[], Any], error: type[Exception], message: st
     with pytest.raises(error) as caught:
         function()
     assert message in str(caught.value)
+
+
+def test_errors_name_an_operation_once() -> None:
+    with pytest.raises(DTypeError, match=r"\Aadd: operand: expected numbers, got NoneType None"):
+        graphc.input("x", (2,)) + None
 
 
 def test_errors_name_operands_and_the_place() -> None:

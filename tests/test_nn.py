@@ -172,6 +172,31 @@ def test_modes() -> None:
         model.train("yes")  # type: ignore[arg-type]
 
 
+def test_a_users_module_asks_for_its_mode_as_in_pytorch() -> None:
+    class Noisy(nn.Module):
+        def forward(self, x: Any) -> graphc.Tensor:
+            return x * 2 if self.training else x
+
+    model = Noisy()
+    assert graphc.compile(model)([1.0]) == 1 and graphc.compile(model, training=True)([1.0]) == 2 and model.training
+    with nn.evaluating():
+        assert not model.training
+    model.eval()
+    assert graphc.compile(model, training=True)([1.0]) == 1 and not model.training
+
+
+def test_values_of_float64_states_lose_no_digits() -> None:
+    p = nn.Parameter([0.1, 0.2], dtype="float64")
+    assert p.numpy().tolist() == [0.1, 0.2]
+    p.assign([0.3, 0.7])
+    assert p.numpy().tolist() == [0.3, 0.7]
+    with pytest.raises(graphc.InputError, match="not an array of numbers"):
+        p.assign([[1], [2, 3]])
+    linear = nn.Linear(1, 1, dtype="float64")
+    linear.load_state_dict({"weight": [[0.1]], "bias": [0.7]})
+    assert float(linear.weight.numpy()[0, 0]) == 0.1 and float(linear.bias.numpy()[0]) == 0.7
+
+
 def test_state_dict_is_a_copy_and_loads_back() -> None:
     graphc.manual_seed(3)
     model, other = Model(), Model()
@@ -217,7 +242,7 @@ def test_load_state_dict_is_all_or_nothing_and_lists_every_problem() -> None:
             graphc.ShapeError,
             ["unexpected keys: x", "head.bias", "head.weight"],
         ),
-        ({**good, "encoder.0.count": 1.5}, graphc.DTypeError, ["encoder.0.count: expected int64, got float32"]),
+        ({**good, "encoder.0.count": 1.5}, graphc.DTypeError, ["encoder.0.count: expected int64, got float64"]),
         ({**good, "head.bias": None}, graphc.InputError, ["head.bias: expected an array, got None"]),
         ([1, 2], graphc.InputError, ["expected a dict"]),
     ]
@@ -278,6 +303,9 @@ def test_sequential() -> None:
     assert list(model._modules) == ["0", "1", "2"]
     named = nn.Sequential(OrderedDict(first=a, second=c))
     assert [name for name, _ in named.named_children()] == ["first", "second"] and named.first is a
+    assert list(named[1:].state_dict()) == ["second.weight", "second.bias"]  # a slice keeps names, as in PyTorch
+    assert [name for name, _ in nn.Sequential(a, b, c)[::2].append(b).named_children()] == ["0", "2", "3"]
+    assert [name for name, _ in named.append(b).named_children()] == ["first", "second", "2"]
     assert nn.Sequential()(5) == 5
     with pytest.raises(IndexError, match="index 3 is out of range for 3 modules"):
         model[3]

@@ -260,6 +260,7 @@ W = parameter(1.0, "weight")
     [
         (lambda: optim.SGD([]), "params is empty"),
         (lambda: optim.SGD([{"params": []}]), "params is empty"),
+        (lambda: optim.SGD([{"params": None}]), "params must be an iterable"),
         (lambda: optim.SGD(W), "params must be an iterable"),
         (lambda: optim.SGD(3), "params must be an iterable"),
         (lambda: optim.SGD([W, W]), "parameter weight .* is given twice"),

@@ -138,6 +138,7 @@ def test_progress_is_a_bar_with_tqdm_and_lines_without(capsys, monkeypatch):
         ({"x": X, "y": Y}, {"batch_size": 51, "drop_last": True}, "no batch of 51 in 50 rows"),
         ({"x": X, "y": Y}, {"seed": -1}, "seed is a non-negative integer"),
         ({"x": X, "y": Y}, {"on_epoch": 3}, "on_epoch is a function"),
+        ({"x": X, "y": Y}, {"shuffle": "no"}, "shuffle is True or False"),
     ],
 )
 def test_bad_arguments(data, options, message):

@@ -89,6 +89,9 @@ def test_names_are_made_unique_in_order_of_first_appearance() -> None:
     again = round_trip(Graph((x, y), (total,)))
     assert [n.attrs["state"].name for n in again.states] == ["w_1", "w_2", "w_1_1", "naïve `name`\n"]
     assert [n.attrs["name"] for n in again.inputs] == ["w", "return"]
+    numbered = free("%0")  # is not the node of that number
+    again = round_trip(Graph((numbered,), (node("add", numbered, numbered),)))
+    assert [n.attrs["name"] for n in again.inputs] == ["%0"]
 
 
 VALUES = [

@@ -286,6 +286,25 @@ def test_a_new_process_goes_on_where_the_file_ends(tmp_path: Path, call_first: b
     assert same(values(again), values(model))
 
 
+def test_equal_names_and_hyper_parameters_of_a_step_that_was_not_called_yet(tmp_path: Path):
+    """Names are made unique in the optimizer's order, which is known before the first trace."""
+
+    def make():
+        outer, inner = nn.Linear(3, 3), nn.Linear(3, 3)
+        opt = optim.Adam([*outer.parameters(), *inner.parameters()], lr=0.1)
+        return outer, inner, opt, graphc.train_step(lambda x: (outer(inner(x)) ** 2).mean(), opt)
+
+    batch = np.ones((2, 3), np.float32)
+    outer, inner, opt, step = make()
+    step(batch)
+    opt.lr = 0.25
+    graphc.save(tmp_path / "run", step)
+    outer2, inner2, opt2, step2 = make()
+    graphc.load(tmp_path / "run", step2)
+    assert same(values(outer2), values(outer)) and same(values(inner2), values(inner)) and opt2.lr == 0.25
+    assert step2(batch) == step(batch) and same(values(inner2), values(inner))
+
+
 def test_save_a_dict_of_steps_and_optimizers(tmp_path: Path):
     first, _, step = trained()
     second, other, _ = trained()
@@ -310,6 +329,16 @@ def test_a_file_that_does_not_fit_changes_nothing(tmp_path: Path):
         with pytest.raises((graphc.InputError, graphc.ShapeError), match="load: "):
             graphc.load(path, other)
         assert same(values(wide), before)
+    # of several parts, none is loaded where one does not fit
+    graphc.save(path, {"step": step, "opt": step.opt})
+    before = values(model)
+    model.weight.assign(model.weight.numpy() + 1)
+    changed = values(model)
+    with pytest.raises(graphc.InputError, match="load_state_dict"):
+        graphc.load(path, {"step": step, "opt": optim.SGD(wide.parameters())})
+    assert same(values(model), changed)
+    graphc.load(path, {"step": step, "opt": step.opt})
+    assert same(values(model), before)
     with pytest.raises(graphc.InputError, match="expected a step"):
         graphc.save(path, model)
     path.write_bytes(path.read_bytes()[:-7])

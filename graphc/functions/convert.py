@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from graphc.arrays import as_array
 from graphc.op import rule
-from graphc.tensor import Tensor, as_array, constant
+from graphc.tensor import Tensor, constant
 from graphc.types import DEFAULT_FLOAT, broadcast_shapes, is_float, promote, weak_dtype
 
 
@@ -37,7 +38,7 @@ def promoted(name: str, *values: Any, floating: bool = False) -> list[Tensor]:
         dtype = None
         for tensor in tensors:
             dtype = tensor.dtype if dtype is None else promote(dtype, tensor.dtype)
-        arrays = {i: as_array(value, None, name) for i, value in enumerate(values) if not isinstance(value, Tensor)}
+        arrays = {i: as_array(value, None, "operand") for i, value in enumerate(values) if not isinstance(value, Tensor)}
         # scalars and arrays in turn may only raise the kind
         for array in arrays.values():
             dtype = array.dtype if dtype is None else promote(dtype, weak_dtype(array.dtype.kind, dtype))

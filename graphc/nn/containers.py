@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
@@ -9,6 +10,14 @@ import numpy as np
 
 from graphc.errors import InputError
 from graphc.nn.module import Module
+
+
+def _modules(owner: Module, given: Iterable[Any]) -> list[Module]:
+    many = list(given)
+    for module in many:
+        if not isinstance(module, Module):
+            raise InputError(f"{type(owner).__name__}: expected modules, got {type(module).__name__}")
+    return many
 
 
 class _Listed(Module):
@@ -23,10 +32,7 @@ class _Listed(Module):
         return int(index) % count
 
     def _replace_all(self, modules: Iterable[Any]) -> None:
-        many = list(modules)
-        for module in many:
-            if not isinstance(module, Module):
-                raise InputError(f"{type(self).__name__}: expected modules, got {type(module).__name__}")
+        many = _modules(self, modules)
         self._modules.clear()
         for i, module in enumerate(many):
             self.add_module(str(i), module)
@@ -39,10 +45,14 @@ class _Listed(Module):
         modules = list(self)
         if isinstance(index, slice):
             part = type(self).__new__(type(self))
-            part.training = self.training
-            part._replace_all(modules[index])
+            part.training = self._training
+            part._take(list(self._modules.items())[index])
             return part
         return modules[self._at(index)]
+
+    def _take(self, named: list[tuple[str, Any]]) -> None:
+        """Become a slice of another, numbered from 0."""
+        self._replace_all(module for _, module in named)
 
     def __setitem__(self, index: int, module: Module) -> None:
         self.add_module(list(self._modules)[self._at(index)], module)
@@ -60,12 +70,13 @@ class _Listed(Module):
 
     def append(self, module: Module) -> Any:
         """Add a module at the end; returns self."""
-        self._replace_all([*self, module])
-        return self
+        return self.extend([module])
 
     def extend(self, modules: Iterable[Module]) -> Any:
         """Add modules at the end; returns self."""
-        self._replace_all([*self, *modules])
+        for module in _modules(self, modules):
+            free = itertools.count(len(self))
+            self.add_module(next(name for name in map(str, free) if name not in self._modules), module)
         return self
 
     def insert(self, index: int, module: Module) -> Any:
@@ -86,6 +97,9 @@ class Sequential(_Listed):
                 self.add_module(name, module)
         else:
             self._replace_all(args)
+
+    def _take(self, named: list[tuple[str, Any]]) -> None:
+        self._modules.update(named)  # a slice keeps the names, as in PyTorch
 
     def forward(self, input: Any) -> Any:
         for module in self:

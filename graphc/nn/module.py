@@ -35,7 +35,7 @@ def dotted(prefix: str, name: str) -> str:
 
 
 class Module:
-    training: bool
+    _training: bool  # the module's own flag
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, State | None]
     _transient: set[str]  # buffers that are not saved
@@ -46,7 +46,7 @@ class Module:
         # here rather than in __init__, so that a subclass that forgets super().__init__() works
         self = super().__new__(cls)
         for name, value in (
-            ("training", True),
+            ("_training", True),
             ("_parameters", {}),
             ("_buffers", {}),
             ("_transient", set()),
@@ -72,9 +72,16 @@ class Module:
             return self.forward(*args, **kwargs)
 
     @property
-    def is_training(self) -> bool:
-        """Whether a module whose behaviour depends on the mode should behave as in training."""
-        return self.training and trace_is_training()
+    def training(self) -> bool:
+        """Whether the module is in training mode: where its own flag, which `train()` and `eval()` set, and the trace's are both
+        true. So a `forward` that asks for it is right in `compile`, and inside `evaluating()`."""
+        return self._training and trace_is_training()
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        object.__setattr__(self, "_training", bool(mode))
+
+    is_training = training
 
     # --- registration ---
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from graphc.arrays import as_array
 from graphc.errors import DTypeError, InputError
-from graphc.tensor import State, Tensor, as_array
+from graphc.tensor import State
 from graphc.types import is_float
 
 UNNAMED = ("parameter", "state")  # what states are called before anyone names them
@@ -21,7 +24,7 @@ class Parameter(State):
     __slots__ = ()
 
     def __init__(self, array: Any, requires_grad: bool = True, dtype: Any = None):
-        super().__init__(numpy_value(array, "Parameter"), name=UNNAMED[0], dtype=dtype)
+        super().__init__(numpy_value(array, "Parameter", dtype), name=UNNAMED[0])
         self.requires_grad_(requires_grad)
 
     def requires_grad_(self, flag: bool = True) -> Parameter:
@@ -32,16 +35,13 @@ class Parameter(State):
         return self
 
 
-def numpy_value(value: Any, what: str) -> Any:
-    """A state, a torch tensor or anything array-like as an array of one of graphc's types (a view where possible)."""
-    if isinstance(value, State):
-        return value.array
-    if isinstance(value, Tensor):
-        raise DTypeError(f"{what}: expected an array, got {value!r}, which has no value while the graph is being declared")
-    if hasattr(value, "detach"):  # torch: numbers without their gradient, on the CPU, in a type that NumPy has
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":
-            value = value.float()
+def given(value: Any, what: str) -> Any:
+    """What stands for an array: a state for its value, and nothing for None."""
     if value is None:
         raise InputError(f"{what}: expected an array, got None")
-    return as_array(value, None, what)
+    return value.array if isinstance(value, State) else value
+
+
+def numpy_value(value: Any, what: str, dtype: Any = None) -> np.ndarray:
+    """A state, a torch tensor or anything array-like as an array of one of graphc's types (a view where possible)."""
+    return as_array(given(value, what), dtype, what)

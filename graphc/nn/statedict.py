@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from graphc.arrays import as_array, numeric_array
 from graphc.errors import DTypeError, GraphcError, InputError, ShapeError
-from graphc.nn.parameter import numpy_value
+from graphc.nn.parameter import given
 from graphc.tensor import State
-from graphc.types import is_integer
 
 if TYPE_CHECKING:
     from graphc.nn.module import Module
@@ -60,14 +60,9 @@ def load(module: Module, values: Any, strict: bool) -> IncompatibleKeys:
 
 def _fitting(name: str, value: Any, state: State) -> np.ndarray:
     """A copy of the value in the state's type: a view could alias another of the arrays that are about to be written."""
-    array = numpy_value(value, name)
+    array = numeric_array(given(value, name), name)
     if array.shape != state.shape:
         raise ShapeError(f"{name}: expected shape {state.shape}, got {array.shape}")
     if not np.can_cast(array.dtype, state.dtype, "same_kind"):
         raise DTypeError(f"{name}: expected {state.dtype.name}, got {array.dtype.name}")
-    if is_integer(state.dtype) and array.size and is_integer(array.dtype):
-        info = np.iinfo(state.dtype)
-        if array.min() < info.min or array.max() > info.max:
-            raise InputError(f"{name}: an integer is out of range for {state.dtype.name}")
-    with np.errstate(over="ignore"):
-        return np.array(array, dtype=state.dtype)
+    return np.array(as_array(array, state.dtype, name))

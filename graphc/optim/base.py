@@ -43,12 +43,9 @@ class Optimizer(ABC):
         self.moments: dict[State, dict[str, State]] = {}  # made when a parameter is first trained
         self.ages: dict[State, State] = {}
         self.steps = State(0, name=f"{self._label}.step", dtype=int64)  # counts only for schedules
-        if isinstance(params, (Tensor, Mapping, str)):
+        if isinstance(params, Tensor):
             raise InputError(f"params must be an iterable of parameters or of groups, got {type(params).__name__}")
-        try:
-            given = list(params)
-        except TypeError:
-            raise InputError(f"params must be an iterable of parameters or of groups, got {type(params).__name__}") from None
+        given = _listed(params)
         if not given:
             raise InputError("params is empty: an optimizer needs at least one parameter")
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
@@ -91,7 +88,7 @@ class Optimizer(ABC):
         for key in group:
             if key != "params" and key not in known:
                 raise InputError(f"params: unknown option {key!r} in a group; {type(self).__name__} has {', '.join(known)}")
-        params: list[Any] = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        params = _listed(group["params"])
         seen = {p for g in self.param_groups for p in g.params}
         for p in params:
             if not isinstance(p, State):
@@ -208,6 +205,15 @@ class Optimizer(ABC):
     def prepare_load(self, arrays: Mapping[str, Any]) -> Callable[[], None]:
         """The checks of `load_state_dict`; calling what this returns does the rest. For loading several things, all or none."""
         return prepare_load(self, arrays)
+
+
+def _listed(params: Any) -> list[Any]:
+    """Parameters or groups as a list; one parameter as a list of it."""
+    if isinstance(params, Tensor):
+        return [params]
+    if not isinstance(params, Iterable) or isinstance(params, (Mapping, str)):
+        raise InputError(f"params must be an iterable of parameters or of groups, got {type(params).__name__}")
+    return list(params)
 
 
 class HyperProperty:

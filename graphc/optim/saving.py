@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.arrays import as_array
 from graphc.errors import InputError
-from graphc.tensor import State, as_array
+from graphc.tensor import State
 from graphc.types import int64
 
 if TYPE_CHECKING:
