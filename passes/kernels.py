@@ -189,7 +189,8 @@ class KernelBuilder:
         outer, inner = (tuple(cluster.shape[axis] for axis in some) for some in (kept, axes))
         wide = [axis for axis, size in enumerate(cluster.shape) if size != 1]
         along = "inner" if axes and (not wide or wide[-1] in axes) else "outer"
-        self.keeping = along == "inner" and math.prod(inner) <= MAX_KEPT
+        # rows of one element lose their axes, and with them the lanes along them, in `collapse`
+        self.keeping = along == "inner" and 1 < math.prod(inner) <= MAX_KEPT
         stages = self._stages() if cluster.axes is not None else self._flat()
         return Sweep(outer, inner, stages, self._slots(), along)
 
