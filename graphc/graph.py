@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +90,11 @@ def building(**changes: Any) -> Iterator[None]:
         _provenance.reset(token)
 
 
+@lru_cache(maxsize=1024)
+def _shown(filename: str, directory: str) -> str:
+    return os.path.relpath(filename, directory) if filename.startswith(directory + os.sep) else filename
+
+
 def caller_location() -> str:
     """`file:line` of the innermost frame outside graphc, relative to the working directory where it lies below it."""
     frame: FrameType | None = sys._getframe(1)
@@ -100,8 +105,7 @@ def caller_location() -> str:
             internal = filename.startswith("<frozen") or os.path.basename(filename) == "contextlib.py"
             ours = _OURS[filename] = internal or os.path.abspath(filename).startswith(_HERE + os.sep)
         if not ours:
-            path = os.path.relpath(filename) if filename.startswith(os.getcwd() + os.sep) else filename
-            return f"{path}:{frame.f_lineno}"
+            return f"{_shown(filename, os.getcwd())}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
 

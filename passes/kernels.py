@@ -43,6 +43,7 @@ class KernelBuilder:
         self.keeping = False  # whether rows are short enough to keep values from stage to stage
         self.element: tuple[Index, ...] = ()  # the point of the domain's shape
         self.kept: tuple[Index, ...] = ()
+        self.places: dict[tuple[tuple[int, ...], bool], tuple[Index, ...]] = {}  # of a shape, at row level or not
 
     def build(self) -> Launch:
         head = self.cluster.nodes[0]
@@ -150,11 +151,11 @@ class KernelBuilder:
 
     def _at(self, node: Node, row: bool) -> tuple[Index, ...]:
         """Where `node` stands at the current point."""
-        if row:
-            flat = flatten(self.kept, row_major_strides(self.cluster.kept))
-        else:
-            flat = flatten(self.element, row_major_strides(self.cluster.shape))
-        return unflatten(flat, node.type.shape)
+        key = node.type.shape, row
+        if key not in self.places:
+            point, shape = (self.kept, self.cluster.kept) if row else (self.element, self.cluster.shape)
+            self.places[key] = unflatten(flatten(point, row_major_strides(shape)), node.type.shape)
+        return self.places[key]
 
     def _place(self, node: Node, row: bool, store: bool = True) -> None:
         """Compute a node of the cluster at the current point, and store it if it has memory."""
