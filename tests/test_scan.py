@@ -231,7 +231,7 @@ def test_code_does_not_grow_with_the_length() -> None:
     """The loops' code stays; the contractions outside them are blocked by size, so that they differ a little."""
     short, middle, long = (lstm_step(length) for length in (16, 256, 4096))
     sizes = [step._native.object_bytes for step in (short, middle, long)]
-    assert abs(sizes[1] - sizes[2]) <= 0.03 * sizes[1] and abs(sizes[2] - sizes[0]) <= 0.1 * sizes[0]
+    assert max(sizes) <= 1.1 * min(sizes)
     assert len(list(launches(short.program.body))) == len(list(launches(long.program.body)))
     assert len(short.graph.nodes) == len(long.graph.nodes)
 
