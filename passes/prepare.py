@@ -131,6 +131,8 @@ def _straightened(node: Node, number: int) -> Node:
     (read,) = leaves(operand, tuple(at[label] for label in role.labels[number]))
     if read.base.type.size < operand.type.size or all(_is_one_stride(read, at, sizes, group) for group in (rows, role.k)):
         return node
+    if any(read.flat.stride(axis) == 1 for label in rows for axis in at[label].axes()):
+        wanted = role.batch + role.k + rows  # what is next to each other stays so: a transposing copy is slow
     order = tuple(role.labels[number].index(label) for label in wanted)
     copied = _copy(derive(operand, OPS["transpose"], (operand,), perm=order))
     labels = [wanted if i == number else role.labels[i] for i in (0, 1)]
