@@ -49,10 +49,12 @@ def leaves(node: Node, index: tuple[Index, ...]) -> list[Read]:
         if read.base.op.kind is not Kind.VIEW:
             found.append(read)
             continue
-        for piece in reversed(list(read.base.op.pieces(read.base, read.index))):  # type: ignore[misc]
+        pieces = list(read.base.op.pieces(read.base, read.index))  # type: ignore[misc]
+        for piece in reversed(pieces):
             fill = read.fill
             if piece.where:
-                value = read.base.attrs.get("value", 0)
+                # beside other pieces, which may be free and left out, there is no one value
+                value = read.base.attrs.get("value", 0) if len(pieces) == 1 else None
                 fill = value if not read.where or value == fill else None
             stack.append(Read(read.base.inputs[piece.operand], piece.index, read.where + piece.where, fill))
     return found
