@@ -3,9 +3,8 @@
     z = w x + b        loss = max(0, -y z)
 
 A step of stochastic gradient descent with rate 1 on this loss is Rosenblatt's rule, "where the sign is wrong, add y x to w
-and y to b": the weights are compared with those of the rule in five lines of NumPy after every epoch. The classes cannot be
-separated by a plane, so the rule never comes to rest; the mean of the weights over all steps, the averaged perceptron, is the
-better classifier.
+and y to b": the weights are compared with those of the rule in five lines of NumPy after every epoch. The plane keeps moving
+long after it has become a good one, so the mean of the weights over all steps is used as well: the averaged perceptron.
 """
 
 from __future__ import annotations

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import runpy
+import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
@@ -39,3 +41,50 @@ def test_the_convolutional_network_beats_a_linear_model():
 def test_the_ensemble_of_residual_networks_is_better_than_its_members():
     found = example("resnet_tabular")["main"](epochs=12)
     assert found["accuracy"] >= found["single"] > 0.94
+
+
+def test_the_autoencoder_keeps_more_than_principal_components():
+    found = example("autoencoder")["main"](epochs=60)
+    assert found["error"] < 0.85 * found["pca_error"]
+    assert found["near"] > 0.93
+
+
+def test_the_variational_autoencoder_explains_held_out_digits(tmp_path: Path):
+    found = example("vae")["main"](epochs=60, png=tmp_path / "vae.png")
+    assert found["bound"] < found["independent"] - 5
+    assert found["spread"] > 0.7
+    assert pixels(tmp_path / "vae.png").shape == (400, 400)
+
+
+def test_diffusion_draws_the_digits_asked_for(tmp_path: Path):
+    found = example("diffusion")["main"](epochs=40, png=tmp_path / "new" / "diffusion.png")
+    assert found["right"] > 0.9
+    assert found["loss"] < 0.3
+    assert 0.1 < pixels(tmp_path / "new" / "diffusion.png").mean() / 255 < 0.4
+
+
+def test_the_adversarial_networks_make_the_digits_asked_for(tmp_path: Path):
+    found = example("gan")["main"](epochs=20, png=tmp_path / "gan.png")
+    assert found["right"] > 0.7
+    assert found["variety"] > 0.5
+    assert pixels(tmp_path / "gan.png").shape == (400, 400)
+
+
+def test_the_flow_is_a_better_density_than_the_normal():
+    found = example("flow")["main"](epochs=120)
+    assert found["flow"] > found["normal"] + 0.2
+    assert found["difference"] < 1e-5
+
+
+def pixels(path: Path) -> np.ndarray:
+    """Of a grey PNG in one chunk without filters, its checksums tested."""
+    data, position, chunks = path.read_bytes(), 8, {}
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    while position < len(data):
+        length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
+        body = data[position + 8 : position + 8 + length]
+        assert int.from_bytes(data[position + 8 + length : position + 12 + length], "big") == zlib.crc32(kind + body)
+        chunks[kind] = body
+        position += 12 + length
+    width, height = (int.from_bytes(chunks[b"IHDR"][i : i + 4], "big") for i in (0, 4))
+    return np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, width + 1)[:, 1:]
