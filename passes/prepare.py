@@ -8,27 +8,24 @@ After it, every output and update is a value computed by a node of its own, in r
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from graphc.cost import label_sizes
 from graphc.graph import Graph, Node
-from graphc.index import Index, axes_of
-from graphc.op import OPS, Kind, derive
-from graphc.passes.access import Read, is_free, leaves, whole
+from graphc.index import axes_of
+from graphc.op import Kind
+from graphc.passes.access import is_free, whole
 from graphc.passes.composite import expand
-from graphc.passes.contraction import roles
+from graphc.passes.operands import copy_of, lay_out, readable
 from graphc.rewriting import splat
-
-_USES_TO_COPY = 256  # uses of every element for which a copy costs next to nothing
 
 MAX_READS = 64  # stored values behind one element of a view
 
 
 def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     """The graph with copies, and for each output and update value the node whose elements, in order, it is."""
-    graph = graph.rewrite(expand).rewrite(_short_views()).rewrite(_lay_out_operands).rewrite(_one_reader())
+    copies: dict[Node, Node] = {}
+    graph = graph.rewrite(expand).rewrite(_short_views())
+    graph = graph.rewrite(lambda node: _lay_out_operands(node, copies)).rewrite(_one_reader())
     base_of: dict[Node, Node] = {}
 
     def may_hold(base: Node, is_output: bool) -> bool:
@@ -42,7 +39,7 @@ def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     def computed(node: Node, is_output: bool) -> Node:
         base = None if is_free(node) else whole(node)
         if base is None or base.op.kind is Kind.SOURCE or not may_hold(base, is_output):
-            node = base = _copy(node)
+            node = base = copy_of(node)
         base_of[node] = base
         return node
 
@@ -63,7 +60,7 @@ def _short_views() -> Callable[[Node], Node]:
 
     def rule(node: Node) -> Node:
         if reads(node) > MAX_READS and any(count[x] > 1 for x in node.inputs):
-            copies = tuple(_copy(x) if count[x] > 1 else x for x in node.inputs)
+            copies = tuple(copy_of(x) if count[x] > 1 else x for x in node.inputs)
             count.update((x, 1) for x in copies if x not in count)
             node = node.with_inputs(copies)
         count[node] = reads(node)
@@ -82,70 +79,22 @@ def _one_reader() -> Callable[[Node], Node]:
     return rule
 
 
-def _copy(node: Node) -> Node:
-    return derive(node, OPS["copy"], (node,))
-
-
-def _lay_out_operands(node: Node) -> Node:
+def _lay_out_operands(node: Node, copies: dict[Node, Node]) -> Node:
     kind = node.op.kind
     if kind is Kind.CONTRACT:
-        node = node.with_inputs(tuple(map(_laid_out, node.inputs)))
-        for number in (0, 1):
-            node = _straightened(node, number)
-        return node
+        return lay_out(node, copies)
     if kind is Kind.SCATTER:
-        index, updates = (x if not is_free(x) and _is_exact(whole(x)) else _copy(x) for x in node.inputs)
+        index, updates = (x if not is_free(x) and _is_exact(whole(x)) else copy_of(x) for x in node.inputs)
         if whole(index) is whole(updates):  # two operands, two buffers
-            updates = _copy(updates)
+            updates = copy_of(updates)
         return node.with_inputs((index, updates))
     if kind is Kind.SCAN:
         carries = node.attrs["carries"]
-        return node.with_inputs(tuple(x if _in_order(x, i < carries) else _copy(x) for i, x in enumerate(node.inputs)))
+        return node.with_inputs(tuple(x if _in_order(x, i < carries) else copy_of(x) for i, x in enumerate(node.inputs)))
     if kind is Kind.GATHER:
         x, index = node.inputs
-        return node if _readable(x, node.attrs["axis"]) else node.with_inputs((_copy(x), index))
+        return node if readable(x, node.attrs["axis"]) else node.with_inputs((copy_of(x), index))
     return node
-
-
-def _laid_out(node: Node) -> Node:
-    """An operand of a contraction, which reads one buffer through any map: copied, if it must be, below the views that only
-    repeat or rearrange, so that windows are never spelled out."""
-    if _readable(node, masked=True):
-        return node
-    if node.op.kind is Kind.VIEW and len(node.inputs) == 1 and not is_free(node):
-        pieces = node.op.pieces(node, axes_of(node.type.shape))  # type: ignore[misc]
-        if len(pieces) == 1 and not pieces[0].where:
-            return node.with_inputs((_laid_out(node.inputs[0]),))
-    return _copy(node)
-
-
-def _straightened(node: Node, number: int) -> Node:
-    """The contraction over a copy of a small operand in the order in which its kernel reads it, where memory has it otherwise and
-    every element is used so often that the copy costs next to nothing: the weights of a convolution, in its backward."""
-    operand, role, sizes = node.inputs[number], roles(node), label_sizes(node)
-    rows = role.m if number == role.lhs else role.n
-    if math.prod(sizes.values()) < _USES_TO_COPY * operand.type.size:
-        return node
-    wanted = role.batch + rows + role.k
-    at = {label: Index.axis(i, sizes[label]) for i, label in enumerate(wanted)}
-    (read,) = leaves(operand, tuple(at[label] for label in role.labels[number]))
-    if read.base.type.size < operand.type.size or all(_is_one_stride(read, at, sizes, group) for group in (rows, role.k)):
-        return node
-    if any(read.flat.stride(axis) == 1 for label in rows for axis in at[label].axes()):
-        wanted = role.batch + role.k + rows  # what is next to each other stays so: a transposing copy is slow
-    order = tuple(role.labels[number].index(label) for label in wanted)
-    copied = _copy(derive(operand, OPS["transpose"], (operand,), perm=order))
-    labels = [wanted if i == number else role.labels[i] for i in (0, 1)]
-    inputs = tuple(copied if i == number else node.inputs[i] for i in (0, 1))
-    return derive(node, node.op, inputs, spec=f"{labels[0]},{labels[1]}->{role.out}")
-
-
-def _is_one_stride(read: Read, at: Mapping[str, Index], sizes: Mapping[str, int], group: str) -> bool:
-    """Whether the axes of a group, flattened, walk through memory in steps of one length."""
-    if read.where:
-        return False
-    steps = [(read.flat.stride(axis), sizes[label]) for label in group if sizes[label] > 1 for axis in at[label].axes()]
-    return all(a is not None and b is not None and a == b * size for (a, _), (b, size) in itertools.pairwise(steps))
 
 
 def _is_exact(base: Node | None) -> bool:
@@ -156,14 +105,3 @@ def _is_exact(base: Node | None) -> bool:
 def _in_order(node: Node, begins_carry: bool) -> bool:
     """Whether the elements lie in memory in order, or, where a carry begins with them, are all the same."""
     return splat(node) is not None if is_free(node) and begins_carry else not is_free(node) and whole(node) is not None
-
-
-def _readable(node: Node, axis: int | None = None, masked: bool = False) -> bool:
-    """Whether memory holds every element of `node` somewhere, `masked` also all but a constant; for a gather also at a constant
-    distance along `axis`."""
-    if is_free(node):
-        return False
-    reads = leaves(node, axes_of(node.type.shape))
-    if len(reads) != 1 or (reads[0].where and not (masked and reads[0].fill is not None)):
-        return False
-    return axis is None or reads[0].flat.stride(axis) is not None
