@@ -26,7 +26,7 @@ from graphc.types import row_major_strides
 MAX_NODES = 256  # emission is superlinear in the size of a kernel
 MAX_EPILOGUE = 48
 # A reduction with fewer rows than this and more elements than that would put a large sweep on one thread.
-FEW_ROWS, MANY_ELEMENTS = 64, 1 << 16
+FEW_ROWS, MANY_ELEMENTS = 16, 1 << 17
 
 
 @dataclass(eq=False)

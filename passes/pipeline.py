@@ -29,6 +29,7 @@ from graphc.passes.merge import merge
 from graphc.passes.reassociate import reassociate
 from graphc.passes.schedule import schedule
 from graphc.passes.simplify import simplify
+from graphc.passes.split import split
 from graphc.program import Program
 from graphc.program_verify import verify_program
 from graphc.verify import verify_graph
@@ -44,6 +45,7 @@ GRAPH_PASSES: tuple[Pass, ...] = (
     ("reassociate", reassociate),
     ("cse", cse),
     ("dce", dce),
+    ("split", split),
 )
 
 PROGRAM_PASSES: tuple[Pass, ...] = (
@@ -66,6 +68,8 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("reassociate", "cse", "re-ordered chains may share products"),
     ("simplify", "dce", "an update may turn out to write its state's own value"),
     ("cse", "fuse", "equal values are stored once"),
+    ("cse", "split", "equal reductions are split once"),
+    ("split", "fuse", "each step is a kernel of its own"),
     ("dce", "fuse", "fuse turns the graph into kernels"),
     ("fuse", "schedule", "there are no launches before"),
     ("schedule", "memory", "lifetimes are those of the final order"),
