@@ -26,7 +26,7 @@ from graphc.types import int64
 
 UNITS = 16  # wanted: enough for the threads of most machines
 BLOCK_VECTORS = 4  # least width of a block of i
-PARALLEL_WORK = 16384  # additions that are worth another thread
+PARALLEL_WORK = 16384  # additions of vectors that are worth another thread
 STRAIGHT = 8  # vectors of a row that are written without a loop
 
 
@@ -38,7 +38,7 @@ def emit_scatter(module: Module, target: Target, kernel: Scatter, name: str) -> 
         emitter.emit()
         units = emitter.units
         work = kernel.outer * (kernel.count + kernel.size) * kernel.inner
-        grain = max(PARALLEL_WORK * units // work, 1)
+        grain = max(PARALLEL_WORK * emitter.lanes * units // work, 1)
     fn.ret()
     return KernelCode((Phase(name, units, grain),))
 

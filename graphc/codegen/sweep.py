@@ -23,8 +23,8 @@ from graphc.codegen.sweep_plan import Groups, column_groups, plan_sweep
 from graphc.codegen.target import Target
 from graphc.program import Sweep
 
-PARALLEL_WORK = 16384  # instructions on elements that are worth another thread
-UNIT_WORK = 4096
+PARALLEL_WORK = 16384  # instructions, some microseconds: less is over before another thread has begun
+UNIT_WORK = 4096  # instructions on elements
 MANY_ROWS = 64  # leading rows that are enough units without cutting rows
 
 PARAMS = [("ptr", "args"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
@@ -43,7 +43,7 @@ def emit_sweep(module: Module, target: Target, kernel: Sweep, name: str) -> Kern
     fn.ret()
     if plan.checks:  # one thread, so that the first failing element is the one reported
         return KernelCode((Phase(name, units, units),), worker_scratch=rows.scratch)
-    work = max(plan.row_cost, 1) * math.prod(kernel.outer)
+    work = -(-max(plan.row_cost, 1) * math.prod(kernel.outer) // plan.lanes)
     return KernelCode((Phase(name, units, max(PARALLEL_WORK * units // work, 1)),), worker_scratch=rows.scratch)
 
 
