@@ -94,7 +94,7 @@ class Native:
             return self._object.llvm
         if stage == "asm":
             return self._object.assembly()
-        if stage not in self._graphs:
+        if not isinstance(stage, str) or stage not in self._graphs:
             raise InputError(f"no stage {stage!r}; there are {', '.join(self.stages)}")
         return str(self._graphs[stage])
 

@@ -1,7 +1,8 @@
 """Random tensors: `graphc.random.normal((32, 10))`. Every call of a compiled graph draws afresh.
 
 The bits are a function of (seed, stream, counter): the seed of the executable, the stream of this draw (its module path and its turn
-there), and how many calls of the executable have succeeded. So they do not depend on threads, nor on what else is drawn.
+there, in the order of the graph), and how many calls of the executable have succeeded. So they do not depend on threads, nor on
+what was declared before: a graph declared twice draws the same.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 import graphc.functions as fn
 from graphc.errors import DTypeError, InputError, ShapeError
-from graphc.graph import Graph, provenance
+from graphc.graph import Graph, Node, provenance
 from graphc.op import rule
 from graphc.ops.random import philox
 from graphc.tensor import State, Tensor
@@ -40,19 +42,17 @@ def fresh_streams() -> Iterator[None]:
         _turns.reset(token)
 
 
-def restart_streams() -> None:
-    """Number the draws of tensors declared from now on from the start; `manual_seed` does it."""
-    _turns.get().clear()
-
-
 def bits(shape: Any, dtype: Any = int32) -> Tensor:
     """Uniformly random bits, int32 or int64."""
     shape = as_shape(shape)
     turns, scope = _turns.get(), provenance().scope
     turn = turns[scope] = turns.get(scope, -1) + 1
-    stream = zlib.crc32(f"{scope}#{turn}".encode())
     index = fn.reshape(fn.arange(math.prod(shape)), shape)
-    return philox(index, fn.broadcast_to(SEED, shape), fn.broadcast_to(COUNTER, shape), stream=stream, dtype=as_dtype(dtype))
+    return philox(index, fn.broadcast_to(SEED, shape), fn.broadcast_to(COUNTER, shape), stream=_stream(scope, turn), dtype=as_dtype(dtype))
+
+
+def _stream(scope: str, turn: int) -> int:
+    return zlib.crc32(f"{scope}#{turn}".encode())
 
 
 def uniform(shape: Any, low: Any = 0.0, high: Any = 1.0, dtype: Any = float32) -> Tensor:
@@ -117,5 +117,23 @@ def bind_randomness(graph: Graph, seed: State, counter: State) -> Graph:
     mine = {SEED.node: seed.node, COUNTER.node: counter.node}
     if not any(node in mine for node in graph.nodes):
         return graph
-    bound = graph.rewrite(lambda node: mine.get(node, node))
+    streams = _renumbered(graph)
+
+    def bind(node: Node) -> Node:
+        if node.op is philox:
+            return replace(node, attrs={**node.attrs, "stream": streams[node.attrs["stream"]]})
+        return mine.get(node, node)
+
+    bound = graph.rewrite(bind)
     return Graph(bound.inputs, bound.outputs, (*bound.updates, (counter.node, (counter + 1).node)), bound.name)
+
+
+def _renumbered(graph: Graph) -> dict[int, int]:
+    """The streams of a graph, each to one that depends on nothing outside of it."""
+    turns: dict[str, int] = {}
+    streams: dict[int, int] = {}
+    for node in graph.nodes:
+        if node.op is philox and node.attrs["stream"] not in streams:  # the backward graph repeats those of the forward graph
+            turn = turns[node.scope] = turns.get(node.scope, -1) + 1
+            streams[node.attrs["stream"]] = _stream(node.scope, turn)
+    return streams

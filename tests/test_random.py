@@ -9,7 +9,7 @@ import pytest
 
 import graphc
 import graphc.random as random
-from graphc import optim
+from graphc import nn, optim
 from graphc.ops.random import philox4x32
 
 N = 200_000
@@ -75,6 +75,21 @@ def test_bits_are_a_function_of_seed_stream_and_counter():
     assert not np.array_equal(first, second)  # another count
     np.testing.assert_array_equal(second, two())
     assert not np.array_equal(first, graphc.compile(draw, seed=4)())
+
+
+def test_a_graph_declared_twice_draws_the_same():
+    def declare():
+        model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 4), nn.Dropout(0.5))
+        for p in model.parameters():
+            p.assign(np.ones(p.shape))
+        x = graphc.input("x", (3, 4))
+        loss = (model(x) * random.normal((3, 4))).sum()
+        return graphc.train_step(loss, optim.SGD(model.parameters(), lr=0.1), outputs=random.uniform((5,)), seed=3)
+
+    first, second = declare(), declare()
+    for _ in range(3):
+        (loss, drawn), (again, redrawn) = (step(x=np.ones((3, 4))) for step in (first, second))
+        assert loss == again and np.array_equal(drawn, redrawn)
 
 
 def test_a_failed_call_does_not_advance_the_counter():
