@@ -79,9 +79,8 @@ def _evaluate(
 
 
 def _checked_results(values: Any, expected: TupleType, name: str) -> Any:
-    return tuple(
-        check_value(np.asarray(value, dtype=type_.dtype), type_, f"{name}: its reference") for value, type_ in zip(values, expected.items, strict=True)
-    )
+    pairs = zip(values, expected.items, strict=True)
+    return tuple(check_value(np.asarray(value, dtype=type_.dtype), type_, f"{name}: its reference") for value, type_ in pairs)
 
 
 def check_value(array: np.ndarray, expected: TensorType, what: str) -> np.ndarray:

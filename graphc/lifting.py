@@ -25,8 +25,8 @@ def can_lift(node: Node) -> bool:
 
 
 def lift(nodes: Iterable[Node], stacked: Mapping[Node, Tensor], same: Mapping[Node, Tensor], length: int) -> dict[Node, Tensor]:
-    """Each node's values in all trips, stacked, or as they are where all trips share them. `stacked` and `same` have the values to
-    begin with; `nodes` come after what they read, and all can be lifted or depend on `same` alone."""
+    """Each node's values in all trips, stacked, or as they are where all trips share them. `stacked` and `same` have the
+    values to begin with; `nodes` come after what they read, and all can be lifted or depend on `same` alone."""
     made: dict[Node, Tensor] = dict(same)
     varying: dict[Node, Tensor] = dict(stacked)
     for node in nodes:

@@ -1,4 +1,5 @@
-"""What holds of every Loop by itself, and when parts of buffers share memory. Part of `program_verify`, whose docstring lists the rules."""
+"""What holds of every Loop by itself, and when parts of buffers share memory. Part of `program_verify`, whose docstring lists
+the rules."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ class Lifetime:
 def lifetimes(body: Iterable[Launch | Loop]) -> tuple[list[Lifetime], list[tuple[int, Launch]], int]:
     """The lifetimes of arena buffers in order of birth, the launches with their positions, and the number of positions.
 
-    A loop takes a position before its launches and one after them, and what it shares with the outside or carries along lives from one
-    to the other; what a trip makes for itself lives within the trip.
+    A loop takes a position before its launches and one after them, and what it shares with the outside or carries along lives
+    from one to the other; what a trip makes for itself lives within the trip.
     """
     found: dict[Buffer, Lifetime] = {}
     placed: list[tuple[int, Launch]] = []

@@ -167,7 +167,7 @@ class _Parser(Scanner):
         attrs = self.attrs() if self.peek() == "{" else {}
         self.expect(":", "`:` and the node's type")
         type_ = self.read_types() if self.peek() == "(" else self.read_type()
-        node = Node(op, tuple(operands), attrs, type_, *self.provenance())
+        node = Node(op, tuple(operands), attrs, type_, *self.provenance())  # type: ignore[arg-type]
         self.end_of_line("the node")
         self.numbered[label] = node
 

@@ -244,8 +244,8 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """`buffer` is, in trip t, the elements of `whole` from start + step * (t + phase) on, t + phase taken modulo `period` unless that is 0:
-    a slice of a sequence, or one of the two places that a carry alternates between."""
+    """`buffer` is, in trip t, the elements of `whole` from start + step * (t + phase) on, t + phase taken modulo `period` unless
+    that is 0: a slice of a sequence, or one of the two places that a carry alternates between."""
 
     buffer: Buffer
     whole: Buffer
@@ -261,8 +261,8 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """`first` once, then `body` `trips` times. Buffers of the body: parts, arena buffers of its own that live for one trip, and outer
-    buffers, which it only reads. It is at least one trip."""
+    """`first` once, then `body` `trips` times, at least once. Buffers of the body: parts, arena buffers of its own that live for
+    one trip, and outer buffers, which it only reads."""
 
     trips: int
     first: tuple[Launch, ...]

@@ -8,7 +8,8 @@
 5. a state is written by one launch at most, after every other launch that reads it
 6. every check runs in an earlier launch than the first store to state, so that a failed call changes nothing
 7. checks name an entry of `checks`
-8. a loop writes outer buffers through parts alone, one part each, and no state; parts lie inside their wholes in every trip; a carry
+8. a loop writes outer buffers through parts alone, one part each, and no state; parts lie inside their wholes in every trip;
+a carry
    has two places, of which a trip reads one and writes the other
 9. arena buffers lie inside the arena, aligned; buffers whose lifetimes meet do not overlap, except in place (3)
 """
@@ -124,14 +125,16 @@ def _verify_aliases(launch: Launch, arena: Arena | None, parts: Parts) -> None:
                 raise VerifyError(f"{target} and {launch.args[other]} share memory, and both are written")
         for read in read_slots(kernel):
             source = launch.args[read]
-            if share(source, target, arena, parts) and not (_same_place(source, target, arena) and in_place(kernel, read, written)):
+            harmless = _same_place(source, target, arena) and in_place(kernel, read, written)
+            if not harmless and share(source, target, arena, parts):
                 raise VerifyError(f"{target} is written over {source}, which other points may still read")
 
 
 def _same_place(a: Buffer, b: Buffer, arena: Arena | None) -> bool:
     """Whether equal element offsets are equal addresses."""
     return a is b or (
-        arena is not None and a in arena.offsets and b in arena.offsets and arena.offsets[a] == arena.offsets[b] and a.type.dtype.itemsize == b.type.dtype.itemsize
+        arena is not None and a in arena.offsets and b in arena.offsets and arena.offsets[a] == arena.offsets[b] and
+        a.type.dtype.itemsize == b.type.dtype.itemsize
     )
 
 
@@ -163,8 +166,9 @@ def _verify_loop_order(loop: Loop, written: dict[Buffer, int]) -> None:
     inside = dict(written)
     for part in loop.parts:
         if part.buffer not in outputs:
-            done = part.whole.space in (Space.INPUT, Space.STATE, Space.CONST) or written.get(part.whole, 0) >= part.whole.type.size
-            begun = part.period == 2 and written.get(part.whole, 0) >= part.buffer.type.size
+            there = written.get(part.whole, 0)
+            done = part.whole.space in (Space.INPUT, Space.STATE, Space.CONST) or there >= part.whole.type.size
+            begun = part.period == 2 and there >= part.buffer.type.size
             inside[part.buffer] = part.buffer.type.size if done or begun else 0
     _verify_body_order(loop.body, inside)
     for part in loop.parts:
@@ -217,5 +221,6 @@ def _verify_arena(program: Program, arena: Arena) -> None:
         live = [other for other in live if other.last > span.first]
         for other in live:
             if share(span.buffer, other.buffer, arena, {}):
-                raise VerifyError(f"launch {span.first}: {span.buffer} overlaps {other.buffer}, which launch {other.last} still uses")
+                message = f"{span.buffer} overlaps {other.buffer}, which launch {other.last} still uses"
+                raise VerifyError(f"launch {span.first}: {message}")
         live.append(span)

@@ -3,11 +3,11 @@
     forward   c[t+1], y[t] = body(c[t], x[t], w)
     backward  vc[t], vx[t], ... = B[body](vc[t+1], vy[t]; values of trip t), beginning with the cotangent of the last carry
 
-Three things are decided here. *What is kept*: forward values that the backward body needs become further stacked results of the forward
-loop, unless they are cheap to make again from what is kept. (The longer forward loop replaces the original: the pass `merge`.) *What
-leaves the loop*: the gradient of what every trip sees whole is a sum over trips; where a term is a contraction or a sum over axes, its
-operands are stacked, and one contraction over (trip, batch) is done behind the loop. So is the contraction behind the gradient of a
-sequence. *What stays*: other terms add up in carries of their own.
+Three things are decided here. *What is kept*: forward values that the backward body needs become further stacked results of
+the forward loop, unless they are cheap to make again from what is kept. (The longer forward loop replaces the original: the
+pass `merge`.) *What leaves the loop*: the gradient of what every trip sees whole is a sum over trips; where a term is a
+contraction or a sum over axes, its operands are stacked, and one contraction over (trip, batch) is done behind the loop. So
+is the contraction behind the gradient of a sequence. *What stays*: other terms add up in carries of their own.
 """
 
 from __future__ import annotations
@@ -225,7 +225,8 @@ class _Reversal:
     # --- what is kept ---
 
     def _choose(self, roots: Sequence[Node]) -> None:
-        """Which forward values the forward loop stacks: those that the backward body reads, but for what is cheap to make from others."""
+        """Which forward values the forward loop stacks: those that the backward body reads, but for what is cheap to make
+        from others."""
         needed = set(roots)
         frontier: set[Node] = set(self.outside)
         for node in reversed(self.order):
@@ -254,7 +255,9 @@ class _Reversal:
             one = stack.pop()
             if one in seen or one in self.kept or one in sequences or one not in self.step.varying:
                 continue
-            cheap = one.op.kind is Kind.VIEW or (one.op.kind is Kind.ELEMENTWISE and not one.op.effect and one.op.cost <= MAX_RECOMPUTED_COST)
+            cheap = one.op.kind is Kind.VIEW or (
+                one.op.kind is Kind.ELEMENTWISE and not one.op.effect and one.op.cost <= MAX_RECOMPUTED_COST
+            )
             if cheap and len(seen) < MAX_RECOMPUTED:
                 seen.add(one)
                 stack.extend(one.inputs)
@@ -273,7 +276,7 @@ class _Reversal:
         if new:
             body = replace(step.body, outputs=(*step.body.outputs, *new), _cache={})
             types = tuple(ops.stacked(node.type, step.length) for node in new)
-            loop = replace(loop, attrs={**loop.attrs, "body": body}, type=TupleType(loop.type.items + types))  # type: ignore[attr-defined]
+            loop = replace(loop, attrs={**loop.attrs, "body": body}, type=TupleType(loop.type.items + types))  # type: ignore[attr-defined,arg-type]
             given.update((node, len(step.body.outputs) + i) for i, node in enumerate(new))
         return {node: Tensor(build(ops.get, (loop,), {"index": given[node]})) for node in self.kept}
 
@@ -300,7 +303,12 @@ class _Reversal:
         inputs = [one.node for one in (*self.last, *totals, *sequences)]
         outside, body = close(inputs, outputs, "back")
         results = make_scan(
-            [one.node for one in (*begin, *given)] + outside, body, len(begin), len(given), step.length, not step.node.attrs["reverse"]
+            [one.node for one in (*begin, *given)] + outside,
+            body,
+            len(begin),
+            len(given),
+            step.length,
+            not step.node.attrs["reverse"],
         )
         first = len(begin)
         at_hand = {**stacked, **dict(zip(self.stacks, results[first:], strict=True))}

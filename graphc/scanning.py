@@ -6,8 +6,8 @@
 
     last, all_h = graphc.scan(step, h0, xs)
 
-`f` is traced once, on tensors that stand for the carry and for one slice of `xs`. What it uses from outside becomes an operand of the loop,
-so that the body is a closed graph.
+`f` is traced once, on tensors that stand for the carry and for one slice of `xs`. What it uses from outside becomes an
+operand of the loop, so that the body is a closed graph.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ Step = Callable[[Any, Any], Any]
 
 
 def scan(f: Step, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False) -> tuple[Any, Any]:
-    """Loop: `carry, y = f(carry, x)` for each slice x of `xs` along axis 0, beginning with `init`. Returns (last carry, ys stacked).
+    """Loop: `carry, y = f(carry, x)` for each slice x of `xs` along axis 0, beginning with `init`. Returns (last carry, ys
+    stacked).
 
-    init, xs and what f returns are tensors or nested lists, tuples and dicts of them; the new carry has the structure and types of `init`;
-    y may be None. Without xs, `length` says how many trips there are, and x is None. With `reverse` the trips go from the last slice to
-    the first, and ys stand where their slices do. Differentiable to any order. A random draw inside f is made once, before the loop.
+    init, xs and what f returns are tensors or nested lists, tuples and dicts of them; the new carry has the structure and
+    types of `init`; y may be None. Without xs, `length` says how many trips there are, and x is None. With `reverse` the
+    trips go from the last slice to the first, and ys stand where their slices do. Differentiable to any order. A random draw
+    inside f is made once, before the loop.
 
-    Raises InputError where a structure is wrong, ShapeError where lengths differ or the carry changes its shape, DTypeError where it
-    changes its element type.
+    Raises InputError where a structure is wrong, ShapeError where lengths differ or the carry changes its shape, DTypeError
+    where it changes its element type.
     """
     carries, carry_structure = _leaves(init, "scan: init")
     sequences, structure = _leaves(xs, "scan: xs") if xs is not None else ([], None)
@@ -54,7 +56,9 @@ def scan(f: Step, init: Any, xs: Any = None, length: int | None = None, reverse:
         empty = [fn.zeros((0, *y.shape), y.dtype) for y in ys]
         return carry_structure.unflatten(carries), None if y_structure is None else y_structure.unflatten(empty)
     operands, body = close([t.node for t in inner + slices], [t.node for t in new + ys])
-    results = make_scan([t.node for t in carries + sequences] + operands, body, len(carries), len(sequences), count, bool(reverse))
+    results = make_scan(
+        [t.node for t in carries + sequences] + operands, body, len(carries), len(sequences), count, bool(reverse)
+    )
     last, stacks = results[: len(carries)], results[len(carries) :]
     return carry_structure.unflatten(last), None if y_structure is None else y_structure.unflatten(stacks)
 
@@ -105,8 +109,8 @@ def _new_carry(value: Any, carries: list[Tensor], structure: Structure) -> list[
 def close(inputs: list[Node], outputs: list[Node], name: str = "step") -> tuple[list[Node], Graph]:
     """The graph from `inputs` to `outputs` with an input more for everything that it reads from outside; and those outer nodes.
 
-    Small constants and counters stay inside, where they cost nothing, and so do views, so that no transposed or broadcast operand is
-    made in memory.
+    Small constants and counters stay inside, where they cost nothing, and so do views, so that no transposed or broadcast
+    operand is made in memory.
     """
     order = topological([*inputs, *outputs])
     own = set(inputs)

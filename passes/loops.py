@@ -7,9 +7,9 @@
                                                           first:        copy h0 to t0
                                                           each trip t:  contraction (x0, w, ...), ...
 
-A carry alternates between two places, so that a trip reads the old value while it writes the new one; the last trip writes the first
-place, where readers after the loop find it. Stacked results and sequences are walked through in place. What every trip sees whole is
-read where it lies.
+A carry alternates between two places, so that a trip reads the old value while it writes the new one; the last trip writes
+the first place, where readers after the loop find it. Stacked results and sequences are walked through in place. What every
+trip sees whole is read where it lies.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class Lowering:
                 memory[node] = Buffer(f"c{len(self.consts)}", node.type, Space.CONST, node.attrs["value"])
                 self.consts.append(memory[node])
 
-    def make_buffers(self, order: Sequence[Cluster], memory: Memory, targets: dict[Node, list[Buffer]], wanted: Callable[[Node], bool]) -> None:
+    def make_buffers(
+        self, order: Sequence[Cluster], memory: Memory, targets: dict[Node, list[Buffer]], wanted: Callable[[Node], bool]
+    ) -> None:
         """Scratch for the wanted nodes that have no memory yet."""
         for cluster in order:
             for node in cluster.nodes:

@@ -3,8 +3,8 @@
     %0 = scan h x {body=step(c0, x0) -> (a, a)}            %0 = scan h x {body=step(c0, x0) -> (a, a, b)}
     %1 = scan h x {body=step(c0, x0) -> (a, a, b)}   ->
 
-Differentiation leaves such pairs: the forward loop, and the same loop with more results, for the backward loop to read. Bodies are
-compared node by node. What nothing reads is left out.
+Differentiation leaves such pairs: the forward loop, and the same loop with more results, for the backward loop to read.
+Bodies are compared node by node. What nothing reads is left out.
 """
 
 from __future__ import annotations

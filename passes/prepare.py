@@ -15,6 +15,7 @@ from graphc.index import axes_of
 from graphc.op import Kind
 from graphc.passes.access import is_free, whole
 from graphc.passes.composite import expand
+from graphc.passes.layouts import straighten
 from graphc.passes.operands import copy_of, lay_out, readable
 from graphc.rewriting import splat
 
@@ -89,6 +90,7 @@ def _lay_out_operands(node: Node, copies: dict[Node, Node]) -> Node:
             updates = copy_of(updates)
         return node.with_inputs((index, updates))
     if kind is Kind.SCAN:
+        node = straighten(node)
         carries = node.attrs["carries"]
         return node.with_inputs(tuple(x if _in_order(x, i < carries) else copy_of(x) for i, x in enumerate(node.inputs)))
     if kind is Kind.GATHER:

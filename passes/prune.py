@@ -1,5 +1,5 @@
-"""Loops without what nobody reads: stacked results, carries that only carry themselves along, operands that the body ignores. What is
-stacked twice is stacked once.
+"""Loops without what nobody reads: stacked results, carries that only carry themselves along, operands that the body ignores.
+What is stacked twice is stacked once.
 
     %0 = scan h n x {body=step(c0, c1, x0) -> (add c0 x0, neg c1, c0)}         %0 = scan h x {body=step(c0, x0) -> (add c0 x0)}
     %1 = get %0 {index=0}                                                 ->   %1 = get %0 {index=0}

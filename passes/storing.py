@@ -16,7 +16,8 @@ MAX_DRAWN = 24  # the same for values of counters and scalars alone, as random o
 
 
 def stored_nodes(clusters: Clusters, order: Sequence[Cluster], kept: Collection[Node]) -> set[Node]:
-    """Nodes that need memory: those asked for, and those that another kernel reads, but for cheap ones whose operands are in memory anyway."""
+    """Nodes that need memory: those asked for, and those that another kernel reads, but for cheap ones whose operands are in
+    memory anyway."""
     readers: dict[Node, list[Cluster]] = {}
     needed: dict[Cluster, set[Node]] = {}
     solid = set(kept)

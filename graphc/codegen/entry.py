@@ -16,9 +16,10 @@ record and null: what the arguments of launches are offsets from.
 
 The launches are constant tables and the entry is two loops over them: one writes the arguments of all launches, at the end of
 the arena, one calls their phases in order. (As straight-line code a launch costs 0.05 ms to compile; this way none, and a few
-nanoseconds to run.) A loop is a record too, behind its phases: it counts the trip, moves the arguments that are parts of something to
-where they lie in the next trip, and goes back. So code and tables do not grow with the number of trips. A phase too small to split is a plain call. After each the error record is read, and nothing later runs once
-a check has failed: the scheduler puts every store to state behind every check, so a failed call changes nothing.
+nanoseconds to run.) A loop is a record too, behind its phases: it counts the trip, moves the arguments that are parts of
+something to where they lie in the next trip, and goes back. So code and tables do not grow with the number of trips. A phase
+too small to split is a plain call. After each the error record is read, and nothing later runs once a check has failed: the
+scheduler puts every store to state behind every check, so a failed call changes nothing.
 """
 
 from __future__ import annotations
@@ -105,15 +106,14 @@ def _field(fn: Function, position: int, type_: str) -> str:
 
 
 _PHASE = "{ ptr, i64, i64, i64 }"  # function, position of its first argument, units, grain
-
-
 _LOOP = "{ i64, i64 }"  # its first move, their number
-_MOVE = "{ i64, i64, i64, i64 }"  # position of the argument, bytes a step, phase, mask: at trip t it lies ((t + phase) & mask) steps on
+_MOVE = "{ i64, i64, i64, i64 }"  # position of the argument, bytes a step, phase, mask: it lies ((trip + phase) & mask) steps on
 
 
 def _phases(module: Module, program: Program, codes: Mapping[Kernel, KernelCode]) -> tuple[int, int]:
-    """The table of phases in the order they run; those without units are left out. Behind the phases of a loop stands a record of no
-    function: the loop's number, the position of its first phase, its trips. Returns how many records and loops there are."""
+    """The table of phases in the order they run; those without units are left out. Behind the phases of a loop stands a
+    record of no function: the loop's number, the position of its first phase, its trips. Returns how many records and loops
+    there are."""
     records: list[str] = []
     moves: list[str] = []
     ranges: list[str] = []
@@ -139,7 +139,9 @@ def _phases(module: Module, program: Program, codes: Mapping[Kernel, KernelCode]
             for number, buffer in enumerate(item.args):
                 for level, part in _parts(buffer, inside):
                     step = part.step * buffer.type.dtype.itemsize
-                    found[level].append(f"{_MOVE} {{ i64 {first + number}, i64 {step}, i64 {part.phase}, i64 {1 if part.period else -1} }}")
+                    mask = 1 if part.period else -1
+                    move = f"{_MOVE} {{ i64 {first + number}, i64 {step}, i64 {part.phase}, i64 {mask} }}"
+                    found[level].append(move)
             first += len(item.args) + 2
 
     add(program.body, {})
@@ -200,7 +202,8 @@ def _counters(fn: Function, count: int) -> str:
 
 
 def _turn(fn: Function, trips: str, args: str, position: str, number: str, start: str, length: str) -> None:
-    """The end of a trip: arguments move to the next trip, or back to the first where there is none; then the phases go on from %after."""
+    """The end of a trip: arguments move to the next trip, or back to the first where there is none; then the phases go on
+    from %after."""
     counter = fn.op(f"getelementptr i64, ptr {trips}, i64 {number}")
     now = fn.op(f"load i64, ptr {counter}")
     then = fn.op(f"add i64 {now}, 1")

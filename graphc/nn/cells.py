@@ -90,7 +90,7 @@ class _Cell(Module):
         return x if x.ndim == 2 else fn.expand_dims(x, 0), found
 
     def _projected(self, x: Tensor, both: bool) -> Tensor:
-        bias = self.bias_ih
+        bias: Tensor | None = self.bias_ih
         if bias is not None and both:
             assert self.bias_hh is not None
             bias = bias + self.bias_hh

@@ -1,5 +1,5 @@
-"""Recurrent layers: RNN, LSTM, GRU. A layer is one loop, `graphc.scan`, over the sequence; its input's product with the weights is one
-contraction in front of the loop."""
+"""Recurrent layers: RNN, LSTM, GRU. A layer is one loop, `graphc.scan`, over the sequence; its input's product with the
+weights is one contraction in front of the loop."""
 
 from __future__ import annotations
 
@@ -28,14 +28,22 @@ Step = Callable[[Carry, Tensor, Tensor, Tensor | None], Carry]
 
 
 class _Recurrent(Module):
-    """What the three share: parameters weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, then with the suffix _reverse, then l1 ...,
-    all drawn from U(±1/√hidden_size); layers, directions, layouts."""
+    """What the three share: parameters weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, then with the suffix _reverse,
+    then l1 ..., all drawn from U(±1/√hidden_size); layers, directions, layouts."""
 
     gates = 1
     carries = 1  # tensors of state: h, or h and c
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool, dropout: float, bidirectional: bool, dtype: Any
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        dtype: Any,
     ):
         super().__init__()
         name = type(self).__name__
@@ -54,7 +62,7 @@ class _Recurrent(Module):
             width = self.input_size if layer == 0 else self.hidden_size * self.directions
             for suffix in self._suffixes(layer):
                 rows = self.gates * self.hidden_size
-                shapes = {"weight_ih": (rows, width), "weight_hh": (rows, self.hidden_size)}
+                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, self.hidden_size)}
                 shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if self.bias else {}
                 for part, shape in shapes.items():
                     setattr(self, part + suffix, Parameter(np.zeros(shape, kind)))
@@ -135,7 +143,9 @@ class _Recurrent(Module):
         for one in hx:
             with rule(name, one):
                 if one.shape != expected:
-                    raise ShapeError(f"expected a first state of shape {expected} (layers x directions, batch, hidden), got {one.type}")
+                    raise ShapeError(
+                        f"expected a first state of shape {expected} (layers x directions, batch, hidden), got {one.type}"
+                    )
                 if one.dtype != x.dtype:
                     raise DTypeError(f"expected a first state of type {x.dtype.name}, got {one.type}")
         return hx if batched else tuple(fn.expand_dims(one, 1) for one in hx)
@@ -151,8 +161,9 @@ class _Recurrent(Module):
 class RNN(_Recurrent):
     """h_t = φ(x_t W_ihᵀ + b_ih + h_{t-1} W_hhᵀ + b_hh), φ = tanh or relu (Elman, 1990).
 
-    Call with an input (T, N, input_size), or (N, T, input_size) where `batch_first`, or (T, input_size), and optionally the first states
-    (num_layers·directions, N, hidden_size), zeros where left out. Returns (outputs of the last layer, last states of all layers).
+    Call with an input (T, N, input_size), or (N, T, input_size) where `batch_first`, or (T, input_size), and optionally the
+    first states (num_layers·directions, N, hidden_size), zeros where left out. Returns (outputs of the last layer, last
+    states of all layers).
     """
 
     def __init__(
@@ -184,7 +195,7 @@ class RNN(_Recurrent):
 
 
 class LSTM(_Recurrent):
-    """i, f, o = σ(...), g = tanh(...) of x_t W_ihᵀ + b_ih + h_{t-1} W_hhᵀ + b_hh in the order i, f, g, o; c_t = f c_{t-1} + i g,
+    """i, f, o = sigmoid(...), g = tanh(...) of x_t W_ihᵀ + b_ih + h_{t-1} W_hhᵀ + b_hh in the order i, f, g, o; c_t = f c_{t-1} + i g,
     h_t = o tanh(c_t) (Hochreiter & Schmidhuber, 1997).
 
     As `RNN`; the first states are a pair (h, c), and so are the last. `proj_size` is not supported.
@@ -209,7 +220,7 @@ class LSTM(_Recurrent):
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
 
     def _step(self, carry: Carry, x: Tensor, weight: Tensor, bias: Tensor | None) -> Carry:
-        return lstm_step(*carry, x, weight)
+        return lstm_step(carry[0], carry[1], x, weight)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         if hx is not None and (not isinstance(hx, (tuple, list)) or len(hx) != 2):
@@ -219,7 +230,7 @@ class LSTM(_Recurrent):
 
 
 class GRU(_Recurrent):
-    """r, z = σ(...), n = tanh(x_t W_in + b_in + r (h_{t-1} W_hn + b_hn)) with the parameters in the order r, z, n;
+    """r, z = sigmoid(...), n = tanh(x_t W_in + b_in + r (h_{t-1} W_hn + b_hn)) with the parameters in the order r, z, n;
     h_t = (1 - z) n + z h_{t-1} (Cho et al., 2014).
 
     As `RNN`.

@@ -1,11 +1,12 @@
 """Loops: `scan` runs a graph of its own once for each step of a sequence; `get` reads one of its results.
 
-    %3 = scan h0 x w {body=graph step(c0: f32[8], x0: f32[4], w0: f32[8,4]) {...}, carries=1, length=50, reverse=false, sequences=1}
-    %4 = get %3 {index=0}
+    %3 = scan h0 x w {body=graph step(c0: f32[8], x0: f32[4], w0: f32[8,4]) {...}, carries=1, length=50, reverse=false,
+    sequences=1} %4 = get %3 {index=0}
 
-Operands are the first values of the carries, then the sequences, of which a trip sees one slice along axis 0, then what every trip sees
-whole. The body has an input for each operand, in that order, and reads nothing else: its only other sources are small constants and
-counters. Its outputs are the new carries, then what is stacked along a new axis 0. Results: the last carries, then the stacks.
+Operands are the first values of the carries, then the sequences, of which a trip sees one slice along axis 0, then what every
+trip sees whole. The body has an input for each operand, in that order, and reads nothing else: its only other sources are
+small constants and counters. Its outputs are the new carries, then what is stacked along a new axis 0. Results: the last
+carries, then the stacks.
 """
 
 from __future__ import annotations

@@ -43,7 +43,10 @@ def test_layers(name: str, layers: int, bias: bool, batch_first: bool, bidirecti
     options = {"num_layers": layers, "bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
     mine, peer = pair(name, dtype, 5, 7, **options)
     same(mine, peer, draw(3, 4, 5, dtype=dtype), call=flat)
-    states = [draw(layers * (1 + bidirectional), 3 if batch_first else 4, 7, dtype=dtype, seed=i) for i in range(2 if name == "LSTM" else 1)]
+    states = [
+        draw(layers * (1 + bidirectional), 3 if batch_first else 4, 7, dtype=dtype, seed=i)
+        for i in range(2 if name == "LSTM" else 1)
+    ]
     same(mine, peer, draw(3, 4, 5, dtype=dtype), *states, call=flat)
 
 
