@@ -210,6 +210,30 @@ def test_a_language_model_learns_to_copy() -> None:
     assert losses[-1] < 0.05 < losses[0]
 
 
+def test_a_blocks_training_step_holds_no_copy_and_no_product_twice() -> None:
+    block = nn.TransformerEncoderLayer(32, 4, 64, 0.1, "gelu", batch_first=True, norm_first=True)
+    x = graphc.input("x", (4, 16, 32))
+    step = graphc.train_step((block(x, is_causal=True) ** 2).mean(), optim.Adam(block.parameters()))
+    kernels = [line for line in step.dump("program").splitlines() if line.lstrip().split(":")[0].isdigit()]
+    assert sum("contraction" in kernel for kernel in kernels) == 4 * 3 + 2 + 4  # linear maps; scores and values, forward and back
+    assert not [kernel for kernel in kernels if "# copy" in kernel]
+
+
+def test_the_text_of_attention_can_be_read_back_and_differentiated() -> None:
+    q = graphc.input("q", (2, 3, 4))
+    y = F.gelu(F.scaled_dot_product_attention(q, q, q, is_causal=True))
+    graph = graphc.graph.Graph((q.node,), (y.node,))
+    again = graphc.parse(str(graph))
+    assert str(again) == str(graph)
+    assert graphc.grad(graphc.Tensor(again.outputs[0]).sum(), graphc.Tensor(again.inputs[0])).shape == (2, 3, 4)
+
+
+def test_nothing_to_attend_to() -> None:
+    q, k = np.ones((2, 3, 4), "f4"), np.ones((2, 0, 4), "f4")
+    assert np.array_equal(compiled(F.scaled_dot_product_attention, q, k, k), np.zeros((2, 3, 4)))
+    assert compiled(F.scaled_dot_product_attention, q[:0], q[:0], q[:0]).shape == (0, 3, 4)
+
+
 def test_mistakes_name_the_argument() -> None:
     q = graphc.input("q", (2, 5, 6))
     mha = nn.MultiheadAttention(6, 2, batch_first=True)

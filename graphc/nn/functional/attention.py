@@ -22,6 +22,8 @@ def causal_mask(rows: int, columns: int) -> Tensor:
 
 def _weights(scores: Tensor) -> Tensor:
     """Softmax over the last axis; 0 everywhere, and not 0/0, for a query whose scores are all -inf."""
+    if not scores.shape[-1]:
+        return scores
     peak = fn.stop_gradient(fn.max(scores, axis=-1, keepdims=True))
     blind = peak == -math.inf
     e = fn.exp(scores - fn.where(blind, 0, peak))
