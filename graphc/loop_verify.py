@@ -26,6 +26,8 @@ def verify_loop(loop: Loop) -> None:
     for part in loop.parts:
         if part.buffer in written and writer.setdefault(part.whole, part) is not part:
             raise _fail(loop, f"two parts of {part.whole} are written")
+        if part.buffer in written and part.whole.space not in (Space.ARENA, Space.OUTPUT, Space.PART):
+            raise _fail(loop, f"{part.whole} is written by a loop")
     for part in loop.parts:
         other = writer.get(part.whole, part)
         if other is not part and not _alternate(part, other):

@@ -12,7 +12,9 @@ import pytest
 
 import graphc
 from graphc import nn, optim
+from graphc.codegen.target import host_target
 from graphc.errors import DTypeError, GraphcError, InputError, ShapeError, VerifyError
+from graphc.fingerprint import program_key
 from graphc.graph import Graph, Node
 from graphc.interp import run_graph
 from graphc.nesting import launches, loops
@@ -392,3 +394,14 @@ def test_options_of_a_loop_reach_the_program_text() -> None:
 def test_networkx_view() -> None:
     view = a_graph().to_networkx()
     assert {data["op"] for _, data in view.nodes(data=True)} == {"input", "scan", "get"}
+
+
+def test_the_number_of_trips_is_part_of_a_programs_key() -> None:
+    def key(length: int, reverse: bool) -> str:
+        last, _ = scan(
+            lambda h, x: (graphc.tanh(h * x), None), graphc.input("h", (2,)), graphc.input("x", (8, 2))[:length], reverse=reverse
+        )
+        return program_key(graphc.compile(last).program, host_target())
+
+    assert len({key(4, False), key(4, True), key(6, False), key(8, False)}) == 4
+    assert key(4, False) == key(4, False)
