@@ -76,6 +76,18 @@ def test_the_flow_is_a_better_density_than_the_normal():
     assert found["difference"] < 1e-5
 
 
+def test_the_transformer_learns_to_write():
+    found = example("char_transformer")["main"](epochs=2, limit=100_000, letters=100)
+    assert found["bits"] < found["pairs"] - 0.2 < found["single"] - 0.5
+    assert found["difference"] < 1e-4
+    assert found["letters"] > 10
+
+
+def test_dates_are_translated():
+    found = example("seq2seq_dates")["main"](epochs=3, count=6000)
+    assert found["accuracy"] > 0.9
+
+
 def pixels(path: Path) -> np.ndarray:
     """Of a grey PNG in one chunk without filters, its checksums tested."""
     data, position, chunks = path.read_bytes(), 8, {}
