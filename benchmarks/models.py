@@ -3,6 +3,7 @@ forward and backward, two for each multiply-add; the gradient with respect to th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,22 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Model:
-    kind: str  # mlp, ln_gelu, resnet
+    kind: str  # mlp, ln_gelu, resnet, conv1d, cnn2d
     batch: int
-    widths: tuple[int, ...]  # of an mlp, from the input to the classes; else (width, hidden, classes)
+    widths: tuple[int, ...]  # of an mlp or of convolutions, from the input to the classes; else (width, hidden, classes)
     optimizer: str  # sgd, momentum, adam
     blocks: int = 0
+    size: tuple[int, ...] = ()  # of each channel of a data point
+    kernel: int = 0
 
     @property
     def flops(self) -> float:
+        if self.size:
+            size, total = math.prod(self.size), 0
+            for i, (a, b) in enumerate(zip(self.widths[:-2], self.widths[1:-1], strict=True)):
+                total += (2 if i == 0 else 3) * size * self.kernel ** len(self.size) * a * b
+                size //= 4 if self.kind == "cnn2d" else 1
+            return 2.0 * self.batch * (total + 3 * self.widths[-2] * self.widths[-1])
         if self.kind == "mlp":
             pairs = list(zip(self.widths, self.widths[1:], strict=False))
             return 2.0 * self.batch * (3 * sum(a * b for a, b in pairs) - pairs[0][0] * pairs[0][1])
@@ -28,7 +37,7 @@ class Model:
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(0)
-        x = rng.standard_normal((self.batch, self.widths[0]), np.float32)
+        x = rng.standard_normal((self.batch, self.widths[0], *self.size), np.float32)
         return x, rng.integers(0, self.widths[-1], self.batch).astype(np.int32)
 
 
@@ -37,4 +46,6 @@ MODELS = {
     "mlp_784": Model("mlp", 128, (784, 512, 512, 10), "momentum"),
     "mlp_ln_gelu": Model("ln_gelu", 256, (512, 2048, 10), "adam", blocks=2),
     "resnet_s": Model("resnet", 64, (256, 256, 10), "adam", blocks=8),
+    "conv1d": Model("conv1d", 32, (16, 64, 64, 64, 10), "adam", size=(256,), kernel=5),
+    "cnn2d": Model("cnn2d", 64, (3, 32, 64, 64, 10), "momentum", size=(32, 32), kernel=3),
 }

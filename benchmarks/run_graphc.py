@@ -28,7 +28,36 @@ class Block(nn.Module):
         return self.norm(x + F.relu(self.down(F.relu(self.up(x)))))
 
 
+class Conv1d(nn.Module):
+    """Convolutions with ReLU, the mean over positions, and a linear map."""
+
+    def __init__(self, widths: tuple[int, ...], kernel: int):
+        super().__init__()
+        pairs = zip(widths[:-2], widths[1:-1], strict=True)
+        self.convolutions = nn.ModuleList([nn.Conv1d(a, b, kernel, padding=kernel // 2) for a, b in pairs])
+        self.out = nn.Linear(*widths[-2:])
+
+    def forward(self, x: graphc.Tensor) -> graphc.Tensor:
+        for convolution in self.convolutions:
+            x = F.relu(convolution(x))
+        return self.out(x.mean(-1))
+
+
+def cnn2d(widths: tuple[int, ...]) -> nn.Module:
+    """conv-BN-ReLU-pool twice, conv-ReLU, the mean over positions, and a linear map."""
+    a, b, c, d, classes = widths
+    return nn.Sequential(
+        nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(b, c, 3, padding=1), nn.BatchNorm2d(c), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(c, d, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(d, classes),
+    )  # fmt: skip
+
+
 def build(model: Model) -> nn.Module:
+    if model.kind == "conv1d":
+        return Conv1d(model.widths, model.kernel)
+    if model.kind == "cnn2d":
+        return cnn2d(model.widths)
     if model.kind == "mlp":
         layers: list[nn.Module] = []
         for a, b in zip(model.widths, model.widths[1:], strict=False):

@@ -24,6 +24,13 @@ def parameters(model: Model) -> Params:
     rng = np.random.default_rng(0)
     if model.kind == "mlp":
         return [linear(rng, a, b) for a, b in zip(model.widths, model.widths[1:], strict=False)]
+    if model.size:
+        layers = []
+        for a, b in zip(model.widths[:-2], model.widths[1:-1], strict=True):
+            fan = a * model.kernel ** len(model.size)
+            weight = rng.uniform(-(fan**-0.5), fan**-0.5, (b, a, *(model.kernel,) * len(model.size)))
+            layers.append((jnp.asarray(weight, jnp.float32), jnp.zeros(b), jnp.ones(b), jnp.zeros(b)))
+        return layers, linear(rng, *model.widths[-2:])
     width, hidden, classes = model.widths
     blocks = [(jnp.ones(width), jnp.zeros(width), linear(rng, width, hidden), linear(rng, hidden, width)) for _ in range(model.blocks)]
     return blocks, linear(rng, width, classes)
@@ -39,11 +46,36 @@ def norm(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
     return (x - mean) * jax.lax.rsqrt(var + 1e-5) * scale + shift
 
 
+def convolution(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+    y = jax.lax.conv_general_dilated(x, weight, (1,) * (x.ndim - 2), "SAME")
+    return y + bias.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def batch_norm(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+    """In training, without the running statistics."""
+    mean = x.mean((0, 2, 3), keepdims=True)
+    var = ((x - mean) ** 2).mean((0, 2, 3), keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(var + 1e-5) * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1)
+
+
+def convolve(model: Model, params: Params, x: jax.Array) -> jax.Array:
+    layers, last = params
+    for i, (weight, bias, scale, shift) in enumerate(layers):
+        x = convolution(x, weight, bias)
+        pools = model.kind == "cnn2d" and i + 1 < len(layers)
+        x = jax.nn.relu(batch_norm(x, scale, shift) if pools else x)
+        if pools:
+            x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+    return apply(last, x.mean(tuple(range(2, x.ndim))))
+
+
 def forward(model: Model, params: Params, x: jax.Array) -> jax.Array:
     if model.kind == "mlp":
         for layer in params[:-1]:
             x = jax.nn.relu(apply(layer, x))
         return apply(params[-1], x)
+    if model.size:
+        return convolve(model, params, x)
     blocks, last = params
     for scale, shift, up, down in blocks:
         if model.kind == "ln_gelu":
