@@ -7,12 +7,14 @@ integer.
 
 from __future__ import annotations
 
-from graphc.graph import Graph, Node
+from collections.abc import Iterable
+
+from graphc.graph import Graph, Node, bodies, nested_nodes
 
 
 class Checks:
     def __init__(self, graph: Graph):
-        self.bit = {node: 1 << i for i, node in enumerate(node for node in graph.nodes if node.op.effect)}
+        self.bit = {node: 1 << i for i, node in enumerate(node for node in graph.nodes if _may_fail(node))}
         self.under: dict[Node, int] = {}
 
     def enter(self, old: Node, now: Node) -> None:
@@ -23,6 +25,13 @@ class Checks:
     def kept(self, node: Node, by: Node) -> bool:
         """Whether every check under `node` is also under `by`, a node or a few new nodes over such that were entered."""
         return not self.bit or not self.under[node] & ~self._find(by)
+
+    def below(self, nodes: Iterable[Node]) -> int:
+        """The checks under any of some nodes that were entered."""
+        found = 0
+        for node in nodes if self.bit else ():
+            found |= self.under[node]
+        return found
 
     def _union(self, node: Node) -> int:
         found = 0
@@ -42,3 +51,8 @@ class Checks:
                 self.under[top] = self._union(top)
             stack.pop()
         return self.under[node]
+
+
+def _may_fail(node: Node) -> bool:
+    """Whether a node is a check, or a loop around one."""
+    return node.op.effect or any(inner.op.effect for body in bodies(node) for inner in nested_nodes(body))
