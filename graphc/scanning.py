@@ -121,7 +121,7 @@ def close(inputs: list[Node], outputs: list[Node], name: str = "step") -> tuple[
             varying.add(node)
         elif node not in own and _is_free(node, free):
             free.add(node)
-        if node.op.name == "implies":
+        if node.op.name == "implies" and node in varying:
             raise InputError("scan: a module that updates its own state (as batch norm in training) cannot stand inside the loop")
     inside = {node for node in order if node in varying or node in free or _stays(node)}
     needed = set(outputs)
