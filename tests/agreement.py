@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from graphc.cost import label_sizes
-from graphc.graph import Graph, Node
+from graphc.graph import Attrs, Graph, Node
 from graphc.interp import run_graph
 from graphc.op import Kind
+from graphc.types import TupleType
 
 SAMPLES = 5
 DISTURBANCE = 6  # units in the last place
@@ -26,7 +28,7 @@ INEXACT = frozenset(
 ROUNDING = frozenset({"add", "sub", "mul", "div", "sqrt", "rsqrt", "mod", "scatter_add"})
 SELECTING = frozenset({"max", "min", "maximum", "minimum"})
 
-Values = dict[Node, np.ndarray]
+Values = dict[Node, Any]
 
 
 class Reference:
@@ -37,12 +39,12 @@ class Reference:
         self.outputs, self.updates = run_graph(graph, inputs, states)
         given = {node: inputs[node.attrs["name"]] for node in graph.inputs}
         given.update(states or {})
-        sources = {node for node in graph.nodes if node.op.name in INEXACT and node.type.dtype.kind == "f"}
-        sources |= _chosen_zeros(graph, given)
+        sources = {node for node in graph.nodes if _is_inexact(node)} | _chosen_zeros(graph, given)
         self.inexact = _tainted(graph, sources)
         self.disturbed: list[Values] = []
         if any(node in self.inexact for node in (*graph.outputs, *(value for _, value in graph.updates))):
-            self.disturbed = [_Disturbed(i, sources, self.inexact).values(graph, given) for i in range(SAMPLES)]
+            runs = (_Disturbed(np.random.default_rng(i), sources, self.inexact) for i in range(SAMPLES))
+            self.disturbed = [run.values(graph, given) for run in runs]
 
     def check_outputs(self, found: Sequence[np.ndarray]) -> None:
         assert len(found) == len(self.outputs)
@@ -103,6 +105,12 @@ def assert_same_bits(found: np.ndarray, expected: np.ndarray, what: str) -> None
         raise AssertionError(f"{what}: {where}: {found[at]!r}, expected {expected[at]!r}")
 
 
+def _is_inexact(node: Node) -> bool:
+    if node.op.kind is Kind.SCAN:
+        return any(_is_inexact(one) or one.op.name in SELECTING for one in node.attrs["body"].nodes)
+    return node.op.name in INEXACT and node.type.dtype.kind == "f"
+
+
 def _tainted(graph: Graph, sources: set[Node]) -> set[Node]:
     """`sources` and all nodes that depend on them."""
     found = set(sources)
@@ -147,17 +155,20 @@ class _Evaluation:
                     values[node] = self.value(node, [values[operand] for operand in node.inputs])
         return values
 
-    def value(self, node: Node, operands: list[np.ndarray]) -> np.ndarray:
-        return np.asarray(node.op.ref(node.attrs, *operands), node.type.dtype)
+    def value(self, node: Node, operands: list[Any]) -> Any:
+        value = node.op.ref(node.attrs, *operands)
+        return value if isinstance(node.type, TupleType) else np.asarray(value, node.type.dtype)
 
 
 class _Disturbed(_Evaluation):
-    def __init__(self, seed: int, sources: set[Node], inexact: set[Node]):
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, rng: np.random.Generator, sources: set[Node], inexact: set[Node]):
+        self.rng = rng
         self.sources = sources
         self.inexact = inexact
 
-    def value(self, node: Node, operands: list[np.ndarray]) -> np.ndarray:
+    def value(self, node: Node, operands: list[Any]) -> Any:
+        if node.op.kind is Kind.SCAN:
+            return self.loop(node.attrs, operands)
         if node in self.sources:
             if node.op.kind is Kind.ELEMENTWISE:
                 return self.shaken(super().value(node, operands), 0 if node.op.name in SELECTING else DISTURBANCE)
@@ -175,6 +186,22 @@ class _Disturbed(_Evaluation):
         size = super().value(node, [np.abs(operand) for operand in operands])
         bias = np.finfo(value.dtype).eps * _terms(node) / 16 * size * self.rng.choice((-1, 1))
         return self.shaken(value + np.where(np.isfinite(bias), bias, 0).astype(value.dtype))
+
+    def loop(self, attrs: Attrs, operands: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """As the op's reference, every trip disturbed on its own."""
+        body, count, length = attrs["body"], attrs["carries"], attrs["length"]
+        last = count + attrs["sequences"]
+        chosen = {node for node in body.nodes if node.op.name in SELECTING and node.type.dtype.kind == "f"}
+        inside = _Disturbed(self.rng, {node for node in body.nodes if _is_inexact(node)} | chosen, set(body.nodes))
+        carries = operands[:count]
+        stacks = [np.empty((length, *node.type.shape), node.type.dtype) for node in body.outputs[count:]]
+        for step in reversed(range(length)) if attrs["reverse"] else range(length):
+            given = [*carries, *(operand[step] for operand in operands[count:last]), *operands[last:]]
+            values = inside.values(body, dict(zip(body.inputs, given, strict=True)))
+            carries = [values[node] for node in body.outputs[:count]]
+            for stack, node in zip(stacks, body.outputs[count:], strict=True):
+                stack[step] = values[node]
+        return (*carries, *stacks)
 
     def shaken(self, array: np.ndarray, units: int = DISTURBANCE) -> np.ndarray:
         """Each float moved up or down by so many units in the last place."""

@@ -23,6 +23,7 @@ from graphc import functions as fn
 from graphc.graph import Graph, Node
 from graphc.op import OPS
 from graphc.tensor import State, Tensor
+from graphc.types import TupleType
 
 FLOATS = ("float32", "float64")
 INTEGERS = ("int64", "int32")
@@ -77,7 +78,7 @@ class Growth:
     inputs: list[Tensor] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    values: dict[Node, np.ndarray] = field(default_factory=dict)
+    values: dict[Node, Any] = field(default_factory=dict)
 
     # --- values ---
 
@@ -92,7 +93,8 @@ class Growth:
                     continue
                 if node not in self.values:
                     operands = (self.values[operand] for operand in node.inputs)
-                    self.values[node] = np.asarray(node.op.ref(node.attrs, *operands), node.type.dtype)
+                    value = node.op.ref(node.attrs, *operands)
+                    self.values[node] = value if isinstance(node.type, TupleType) else np.asarray(value, node.type.dtype)
                 stack.pop()
         return self.values[tensor.node]
 

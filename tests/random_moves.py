@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -93,15 +94,18 @@ def cast(g: Growth) -> Tensor:
 
 def marker(g: Growth) -> Tensor:
     x = g.any("fi")
-    how = g.choices.below(4)
+    how = g.choices.below(3)
     if how == 0:
         return fn.stop_gradient(x)
-    if how == 3:
-        state = g.any("fi")
-        return OPS["implies"](x, state, state, state)
     if how == 1:
         return OPS["copy"](x)
     return graphc.custom_vjp(lambda a: a * 2, lambda v, a: v * fn.cos(a) if a.dtype.kind == "f" else None)(x)
+
+
+def carrier(g: Growth) -> Tensor:
+    """A tensor that carries an update, which nothing takes up."""
+    state = g.any("fi")
+    return OPS["implies"](g.any("fi"), state, state, state)
 
 
 # --- reductions ---
@@ -339,11 +343,75 @@ def fresh(g: Growth) -> Tensor:
     return g.leaf(g.shape(), g.choices.pick((*FLOATS, *INTEGERS, "bool")))
 
 
+# --- windows and loops ---
+
+
+def _windows(g: Growth, x: Tensor) -> dict[str, tuple[int, ...]]:
+    """Windows along one or two axes of x."""
+    axes = tuple(g.choices.order(x.ndim)[: 1 + g.choices.below(min(2, x.ndim))])
+    found: dict[str, tuple[int, ...]] = {"axes": axes, "count": (), "size": (), "step": (), "dilation": (), "low": ()}
+    for axis in axes:
+        size, step = g.choices.pick((3, 1, 2)), g.choices.pick((1, 2, 3))
+        dilation, low = 1 + g.choices.below(2), g.choices.below(3)
+        count = max(0, (x.shape[axis] + 2 * low - (size - 1) * dilation - 1) // step + 1)
+        for name, value in (("count", count), ("size", size), ("step", step), ("dilation", dilation), ("low", low)):
+            found[name] += (value,)
+    return found
+
+
+def window(g: Growth) -> Tensor | None:
+    """Windows of a tensor; a convolution; or windows laid over each other, apart or added up."""
+    x = g.any("fi", 1)
+    attrs = _windows(g, x)
+    if x.ndim > 5 or math.prod(x.shape) * math.prod(attrs["size"]) > g.limit:
+        return None
+    y = OPS["window"](x, value=0, **attrs)
+    if g.choices.below(2) and x.dtype.kind == "f" and y.size <= g.limit:
+        summed = "xy"[: len(attrs["size"])]
+        kept = "abcde"[: x.ndim]
+        w = g.leaf((*attrs["size"], 3), x.dtype.name)
+        return OPS["contract"](y, w, spec=f"{kept}{summed},{summed}o->{kept}o")
+    if g.choices.below(2):
+        count = tuple(x.shape[axis] for axis in attrs["axes"])
+        same = {name: attrs[name] for name in ("axes", "step", "dilation", "low")}
+        value = {} if g.choices.below(2) else {"value": 0}
+        return OPS["skew" if value else "fold"](fn.sin(y) if y.dtype.kind == "f" else y, count=count, **same, **value)
+    return y
+
+
+def loop(g: Growth) -> Tensor | None:
+    """A scan whose body grows by moves of its own."""
+    c = g.choices
+    xs = g.any("fi", 1)
+    if not 0 < xs.shape[0] <= 20 or xs.size > g.limit:
+        return None
+    init = g.leaf(c.pick((xs.shape[1:], (), (3,))), c.pick(FLOATS))
+    inside = [move for move, weight in MOVES for _ in range(weight) if move not in (loop, carrier)]
+
+    def body(carry: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        g.values[carry.node], g.values[x.node] = g.value(init), g.value(xs)[0]
+        inner = replace(g, pool=[*g.pool[-1:], x, carry], limit=200)  # shares inputs, states and values
+        for _ in range(1 + c.below(4)):
+            made = c.pick(inside)(inner)
+            if made is not None and made.size <= inner.limit:
+                inner.add(made)
+        y = inner.pool[-1]
+        news = [t for t in inner.pool if t.dtype.kind in "fi" and broadcasts(t.shape, carry.shape, g.limit)]
+        new = c.pick(news[::-1])
+        if np.broadcast_shapes(new.shape, carry.shape) != carry.shape:
+            new = fn.mean(new.astype(carry.dtype)) if new.size else carry
+        return fn.tanh(carry * 0.5 + new).astype(carry.dtype), y
+
+    last, ys = graphc.scan(body, init, xs, reverse=c.chance(30))
+    return ys if c.below(3) and ys.size <= g.limit else last
+
+
 MOVES: tuple[tuple[Move, int], ...] = (
     (unary, 5), (binary, 10), (reduction, 5), (dense, 3), (contraction, 4), (normalization, 3), (where, 2), (compare, 1),
     (cast, 2), (guarded, 2), (powers, 1), (reshape, 3), (transpose, 3), (broadcast, 2), (cut, 3), (flip, 1), (pad, 2),
     (concat, 2), (shift, 2), (take, 3), (scatter, 2), (integer_unary, 1), (integer_binary, 2), (float_division, 1), (logic, 1),
     (marker, 1), (truth, 1), (position, 1), (empty_reduction, 1), (counter, 1), (bits, 1), (fresh, 1),
+    (window, 2), (loop, 2), (carrier, 1),
 )  # fmt: skip
 
 

@@ -200,3 +200,19 @@ def test_a_failed_check_changes_nothing(options: Options) -> None:
         assert all(state.array.tobytes() == array.tobytes() for state, array in zip(updates, before, strict=True))
     step(i=[4, 4, 4], x=1.0)
     assert calls.array == 2 and mean.array == 1.5 and s.array[4] == 4 * before[0][4]
+
+
+@pytest.mark.parametrize("options", [Options(), Options(passes_off=OPTIONAL, fusion=False)], ids=["all-passes", "no-passes"])
+def test_checks_below_idle_parts_of_loops(options: Options) -> None:
+    """What a loop does with a value may turn out not to matter; that the value could not be had does."""
+    x, i = graphc.constant([1.0, 2.0, 3.0]), graphc.input("i", (4,), "int64")
+    taken = fn.take(x, i)
+    count = graphc.constant(0.0)
+    unread_stack, _ = graphc.scan(lambda c, v: (c + 1, v * 2), count, taken)
+    unread_carry, _ = graphc.scan(lambda c, _: ({"n": c["n"] + 1, "v": c["v"]}, None), {"n": count, "v": taken}, length=3)
+    unread_inside, _ = graphc.scan(lambda c, j: (c + 1, fn.take(x, j)), count, i)
+    for y in (unread_stack, unread_carry["n"], unread_inside):
+        native = graphc.compile(y, options=options)
+        assert native(i=[0, 1, 2, -1]) == (3 if y is unread_carry["n"] else 4)
+        with pytest.raises(graphc.InputError, match="index 7 is out of range"):
+            native(i=[0, 1, 7, 2])
