@@ -110,7 +110,8 @@ def _copy(source: Buffer, target: Buffer) -> Launch:
 
 
 def _misplaced(body: list[Launch | Loop], states: list[Buffer]) -> set[Buffer]:
-    """States that some launch may not write directly: it reads other elements of them, or must run before another reader or a check."""
+    """States that some launch may not write directly: it reads other elements of them, or must run before another reader or a
+    check."""
     writer_of = {buffer: i for i, launch in enumerate(body) for buffer in launch.writes}
     readers: dict[Buffer, list[int]] = {}
     after: list[set[int]] = [set() for _ in body]  # what must come after each launch
@@ -124,14 +125,21 @@ def _misplaced(body: list[Launch | Loop], states: list[Buffer]) -> set[Buffer]:
     for buffer in states:
         writer = writer_of[buffer]
         reading = readers.get(buffer, [])
-        slot = body[writer].args.index(buffer)
         before = ({*reading} - {writer}) | checking
-        if writer in checking or (writer in reading and not in_place(body[writer].kernel, slot, slot)) or _reaches(after, writer, before):
+        if writer in checking or (writer in reading and not _in_place(body[writer], buffer)) or _reaches(after, writer, before):
             wrong.add(buffer)
         else:
             for i in before:
                 after[i].add(writer)
     return wrong
+
+
+def _in_place(launch: Launch | Loop, buffer: Buffer) -> bool:
+    """Whether a launch may overwrite a buffer that it reads; a loop writes no state."""
+    if isinstance(launch, Loop):
+        return False
+    slot = launch.args.index(buffer)
+    return in_place(launch.kernel, slot, slot)
 
 
 def _reaches(after: list[set[int]], start: int, goals: set[int]) -> bool:
