@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import graphc
+import graphc.nn.functional as F
 from graphc import DTypeError, InputError, ShapeError
 from graphc.cost import total_flops
 from graphc.graph import Graph, topological
@@ -272,12 +273,26 @@ def layer_norm(x: Tensor) -> Tensor:
     return centred * graphc.rsqrt((centred * centred).mean(axis=1, keepdims=True) + 1e-5)
 
 
+def convolutions(stride: int) -> Callable[[int], tuple[Tensor, list[Tensor]]]:
+    def model(depth: int) -> tuple[Tensor, list[Tensor]]:
+        x = graphc.input("x", (2, 8, stride ** (depth // 4) * 8))
+        weights = [graphc.input(f"w{i}", (8, 8, 5)) for i in range(depth)]
+        y = x
+        for i, w in enumerate(weights):
+            y = graphc.tanh(F.conv1d(y, w, stride=stride if i % 4 == 0 else 1, padding=2))
+        return y.sum(), [x, *weights]
+
+    return model
+
+
 MODELS: dict[str, Callable[[int], tuple[Tensor, list[Tensor]]]] = {
     "dense": lambda depth: dense(depth, 48, 32),
     "attention": chain(attention),
     "layer norm": chain(layer_norm),
     "activations": chain(lambda x: graphc.sigmoid(x) * graphc.maximum(x, 0.1 * x)),
     "rolling": chain(lambda x: graphc.tanh(graphc.concat([x[1:], x[:1]]))),
+    "convolutions": convolutions(1),
+    "strided convolutions": convolutions(2),
     "gather": chain(lambda x: x + graphc.take(x, np.arange(64)[::-1].copy(), axis=0)),
 }
 

@@ -81,6 +81,23 @@ def test_transposed_convolutions_in_native_code(
     native_agrees(lambda x, w: conv(x, w, **options), *drawn(shape, weight, dtype=dtype))
 
 
+@pytest.mark.parametrize(
+    ("shape", "weight", "options"),
+    [
+        ((8, 40, 24, 24), (36, 40, 3, 3), {}),
+        ((8, 40, 28, 28), (36, 40, 3, 3), {"padding": 1}),
+        ((6, 40, 33, 31), (36, 40, 5, 5), {"padding": 2, "stride": 2}),
+        ((16, 64, 16, 16), (48, 64, 3, 3), {"padding": 1}),
+        ((32, 48, 200), (40, 48, 7), {"padding": 3}),
+    ],
+    ids=str,
+)
+def test_large_convolutions_in_native_code(shape: tuple[int, ...], weight: tuple[int, ...], options: dict[str, Any]) -> None:
+    """Several blocks of every axis, panels that begin inside of rows, depths cut into parts."""
+    conv = F.conv1d if len(weight) == 3 else F.conv2d
+    native_agrees(lambda x, w: graphc.tanh(conv(x, w, **options) * 0.05), *drawn(shape, weight, dtype="f4"), tolerance=1e-4)
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_pools_in_native_code(dtype: str) -> None:
     line, image = drawn((2, 3, 37), (2, 3, 13, 18), dtype=dtype)
