@@ -60,7 +60,7 @@ def as_array(value: Any, dtype: Any = None, what: str = "constant") -> np.ndarra
     else:
         target = as_dtype(dtype)
     if array.dtype.kind in "iu" and target.kind == "i" and array.size:
-        info = np.iinfo(target)
+        info = np.iinfo(target.name)
         if int(array.min()) < info.min or int(array.max()) > info.max:
             raise InputError(f"{what}: an integer is out of range for {target.name}")
     if array.dtype.kind == "f" and target.kind == "i":

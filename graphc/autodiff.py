@@ -8,8 +8,10 @@ ordinary nodes, gradients of gradients come free; forward mode (`jvp`) is revers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 import graphc.functions as fn
 from graphc.errors import DTypeError, InputError, ShapeError
@@ -21,7 +23,11 @@ from graphc.types import TupleType, is_float
 
 
 def _listed(what: str, tensors: Any) -> list[Tensor]:
-    many = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    if isinstance(tensors, Tensor):
+        return [tensors]
+    if not isinstance(tensors, Iterable) or isinstance(tensors, (str, Mapping, np.ndarray)):
+        raise InputError(f"{what}: expected a tensor or a list of tensors, got {type(tensors).__name__}")
+    many = list(tensors)
     for tensor in many:
         if not isinstance(tensor, Tensor):
             raise InputError(f"{what}: expected tensors, got {type(tensor).__name__}")
@@ -38,7 +44,8 @@ def grad(loss: Tensor, wrt: Any) -> Any:
     `wrt` may be inputs, states or any computed tensors. One that the loss does not depend on gets zeros. Raises ShapeError where
     the loss is not a scalar, DTypeError where it or one of `wrt` is not of a float type.
     """
-    _listed("grad", loss)
+    if not isinstance(loss, Tensor):
+        raise InputError(f"grad: the loss is a scalar tensor, not {type(loss).__name__}")
     with rule("grad", loss):
         if loss.shape != ():
             raise ShapeError(f"the loss must be a scalar, got {loss.type}; reduce it first, with .sum() or .mean()")

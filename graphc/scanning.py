@@ -40,6 +40,8 @@ def scan(f: Step, init: Any, xs: Any = None, length: int | None = None, reverse:
     Raises InputError where a structure is wrong, ShapeError where lengths differ or the carry changes its shape, DTypeError
     where it changes its element type.
     """
+    if not callable(f):
+        raise InputError(f"scan: f is a function of the carry and a slice, not {f!r}")
     carries, carry_structure = _leaves(init, "scan: init")
     sequences, structure = _leaves(xs, "scan: xs") if xs is not None else ([], None)
     count = _length(sequences, length)

@@ -44,8 +44,8 @@ class Structure:
             fits = isinstance(value, Mapping) and set(value) == set(self.keys)
             parts = [value[key] for key in self.keys] if fits else []
         else:
-            fits = isinstance(value, self.kind) and len(value) == len(self.children)
-            parts = list(value) if fits else []
+            parts = list(value) if isinstance(value, (list, tuple)) else []
+            fits = isinstance(value, self.kind) and len(parts) == len(self.children)
         if not fits:
             raise InputError(f"{what}: its structure is not that of the outputs")
         if self.kind is None:

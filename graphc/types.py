@@ -160,6 +160,21 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(result)
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is an integer; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def listed(value: Any, what: str) -> tuple[int, ...]:
+    """An integer, or several in a tuple, list, range or array, as a tuple."""
+    many = (value,) if is_whole(value) else value
+    if isinstance(many, np.ndarray) and many.ndim == 1:
+        many = tuple(many)
+    if not isinstance(many, (tuple, list, range)) or not all(map(is_whole, many)):
+        raise ShapeError(f"{what} is an integer or a tuple of integers, not {value!r}")
+    return tuple(map(int, many))
+
+
 def normalize_axis(axis: int, rank: int, what: str = "axis") -> int:
     if isinstance(axis, (bool, np.bool_)) or not isinstance(axis, (int, np.integer)):
         raise ShapeError(f"{what} must be an integer, not {axis!r}")

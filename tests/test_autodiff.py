@@ -230,6 +230,10 @@ def test_errors() -> None:
         graphc.grad(i, x)
     with pytest.raises(DTypeError, match="only float tensors have gradients, got i64"):
         graphc.grad(x.sum(), i)
+    with pytest.raises(InputError, match="the loss is a scalar tensor, not list"):
+        graphc.grad([x.sum()], x)
+    with pytest.raises(InputError, match="expected a tensor or a list of tensors, got str"):
+        graphc.grad(x.sum(), "x")
     with pytest.raises(InputError, match="expected tensors, got float"):
         graphc.grad(x.sum(), [1.0])
     with pytest.raises(InputError, match="1 cotangents or tangents for 2 tensors"):

@@ -314,6 +314,23 @@ X, Y, N = graphc.input("x", (32, 784)), graphc.input("w", (768, 10)), graphc.inp
         (lambda: X[N, N], ShapeError, "at most one axis"), (lambda: graphc.take(X, X), DTypeError, "an index must be integer"),
         (lambda: N & 1.5, DTypeError, "needs bool or integer operands"),
         (lambda: graphc.arange(0, 5, 0), InputError, "the step must not be 0"),
+        (lambda: graphc.arange("5"), InputError, "arange: expected finite numbers, got '5'"),
+        (lambda: X.reshape(2.0), ShapeError, "a shape is an integer or a tuple of integers, not 2.0"),
+        (lambda: X[[[0], [1, 2]]], InputError, "an index: not an array of numbers"),
+        (lambda: X.sum(keepdims=np.ones(2)), InputError, "keepdims is True or False"),
+        (lambda: X.var(correction="1"), InputError, "correction is a number"),
+        (lambda: graphc.split(X, "2"), ShapeError, "sections is an integer or a tuple"),
+        (lambda: graphc.roll(X, (1, 2, 3), (0, 1)), ShapeError, "do not pair up"),
+        (lambda: graphc.repeat(X, -1), ShapeError, "repetitions is an integer, at least 0"),
+        (lambda: graphc.pad(X, 1.5), ShapeError, "pad_width holds integers"),
+        (lambda: graphc.pad(X, 1, [1, 2]), ShapeError, "value is one number"),
+        (lambda: graphc.tril(X, 0.5), ShapeError, "k is an integer"),
+        (lambda: graphc.tensordot(X, Y, 3), ShapeError, "no 3 axes to sum over"),
+        (lambda: graphc.tensordot(X, Y, ([0, 0], [0, 1])), ShapeError, "name an axis twice"),
+        (lambda: graphc.einsum(X, Y), InputError, "the first argument is a string"),
+        (lambda: graphc.scatter_add(N, N, 2.0), InputError, "size is an integer"),
+        (lambda: graphc.one_hot(N, -1), InputError, "size is an integer"),
+        (lambda: graphc.scan(3, X), InputError, "f is a function"),
         (lambda: graphc.input("", (2,)), InputError, "a name is a non-empty string"),
         (lambda: graphc.input("x", (2, -1)), ShapeError, "no negative sizes"),
         (lambda: graphc.input("x", (2.0,)), ShapeError, "tuple of integers"),
@@ -328,6 +345,10 @@ def test_errors(function: Callable[[], Any], error: type[Exception], message: st
     with pytest.raises(error) as caught:
         function()
     assert message in str(caught.value)
+
+
+def test_what_is_shaped_as_an_array() -> None:
+    assert graphc.zeros_like(np.ones((2, 3))).dtype == np.float64 and graphc.ones_like([1, 2]).shape == (2,)
 
 
 def test_errors_name_an_operation_once() -> None:

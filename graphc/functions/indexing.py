@@ -8,6 +8,7 @@ import numpy as np
 
 import graphc.functions.elementwise as ew
 import graphc.functions.shaping as shaping
+from graphc.arrays import numeric_array
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.functions.convert import as_tensor
 from graphc.op import rule
@@ -15,12 +16,13 @@ from graphc.ops import index as ops
 from graphc.ops import math as mathematics
 from graphc.ops import slicing
 from graphc.tensor import Tensor, constant
-from graphc.types import is_integer, normalize_axis
+from graphc.types import is_integer, is_whole, normalize_axis
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
     """x[key]. Integers, slices with any step, None and ... as NumPy; one integer tensor or array, which takes its axis' place
     (the first place, as NumPy has it, where a slice, None or ... stands between it and an integer)."""
+    x = as_tensor(x)
     keys = list(key) if isinstance(key, tuple) else [key]
     with rule("getitem", x):
         entries = _expand(x, keys)
@@ -81,7 +83,7 @@ def _expand(x: Tensor, keys: list[Any]) -> list[Any]:
     used = 0
     for i, key in enumerate(keys):
         if isinstance(key, list):
-            key = keys[i] = np.asarray(key)
+            key = keys[i] = numeric_array(key, "an index")
         if isinstance(key, (bool, np.bool_)) or getattr(getattr(key, "dtype", None), "kind", "i") == "b":
             raise DTypeError("a boolean index would give a shape that depends on values; use graphc.where")
         if isinstance(key, np.ndarray) and key.ndim == 0 and key.dtype.kind in "iu":
@@ -172,8 +174,8 @@ def scatter_add(index: Any, updates: Any, size: int, axis: int = 0) -> Tensor:
     index = _integer(index, "scatter_add", updates)
     with rule("scatter_add", index, updates):
         axis = normalize_axis(axis, updates.ndim)
-        if size < 0:
-            raise InputError(f"size must not be negative: {size}")
+        if not is_whole(size) or size < 0:
+            raise InputError(f"size is an integer, at least 0, not {size!r}")
         index = _wrapped(index, size, "scatter_add")
     return ops.scatter_add(index, updates, axis=axis, size=int(size))
 
@@ -181,4 +183,7 @@ def scatter_add(index: Any, updates: Any, size: int, axis: int = 0) -> Tensor:
 def one_hot(index: Any, size: int, dtype: Any = "float32") -> Tensor:
     """1 at the position that each integer names along a new last axis, 0 elsewhere; a row of zeros for one out of range."""
     index = _integer(index, "one_hot")
+    with rule("one_hot", index):
+        if not is_whole(size) or size < 0:
+            raise InputError(f"size is an integer, at least 0, not {size!r}")
     return (shaping.expand_dims(index, index.ndim) == shaping.arange(size, dtype=index.dtype)).astype(dtype)

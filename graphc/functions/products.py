@@ -13,7 +13,7 @@ from graphc.functions.convert import promoted
 from graphc.op import rule
 from graphc.ops.contract import contraction
 from graphc.tensor import Tensor
-from graphc.types import DEFAULT_INT, broadcast_shapes
+from graphc.types import DEFAULT_INT, broadcast_shapes, is_whole, listed, normalize_axis
 
 _LABELS = re.compile(r"[A-Za-z]*(\.\.\.)?[A-Za-z]*")
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -53,6 +53,8 @@ def matmul(x: Any, w: Any) -> Tensor:
 def einsum(spec: str, *operands: Any) -> Tensor:
     """Einstein summation, as NumPy's: explicit or implicit result, `...`, repeated labels (diagonals), one or more operands.
     Several operands are contracted from left to right."""
+    if not isinstance(spec, str):
+        raise InputError(f"einsum: the first argument is a string such as 'ij,jk->ik', not {spec!r}")
     if not operands:
         raise InputError("einsum: needs at least one operand")
     tensors = _numbers("einsum", *operands)
@@ -152,15 +154,21 @@ def tensordot(x: Any, w: Any, axes: Any = 2) -> Tensor:
     """Sum over pairs of axes: the last `axes` of x with the first of w, or two lists, as NumPy's."""
     x, w = _numbers("tensordot", x, w)
     with rule("tensordot", x, w):
-        if isinstance(axes, int):
+        if is_whole(axes):
+            if not 0 <= axes <= min(x.ndim, w.ndim):
+                raise ShapeError(f"{x.type} and {w.type} have no {axes} axes to sum over")
             pairs = [(x.ndim - axes + i, i) for i in range(axes)]
         else:
-            left, right = ([one] if isinstance(one, int) else list(one) for one in axes)
+            if not isinstance(axes, (tuple, list)) or len(axes) != 2:
+                raise ShapeError(f"axes is an integer or a pair, not {axes!r}")
+            left, right = (listed(one, "axes") for one in axes)
             if len(left) != len(right):
                 raise ShapeError(f"axes {axes} do not pair up")
-            pairs = [(a % x.ndim, b % w.ndim) for a, b in zip(left, right, strict=True)]
+            pairs = [(normalize_axis(a, x.ndim), normalize_axis(b, w.ndim)) for a, b in zip(left, right, strict=True)]
+            if any(len(set(side)) < len(side) for side in zip(*pairs, strict=True)):
+                raise ShapeError(f"axes {axes} name an axis twice")
         for a, b in pairs:
-            if not (0 <= a < x.ndim and 0 <= b < w.ndim) or x.shape[a] != w.shape[b]:
+            if x.shape[a] != w.shape[b]:
                 raise ShapeError(f"axis {a} of {x.type} does not pair with axis {b} of {w.type}")
     x_labels = list(LETTERS[: x.ndim])
     w_labels = list(LETTERS[x.ndim : x.ndim + w.ndim])

@@ -9,7 +9,7 @@ import numpy as np
 
 import graphc.functions.elementwise as ew
 import graphc.functions.shaping as shaping
-from graphc.errors import ShapeError
+from graphc.errors import InputError, ShapeError
 from graphc.functions.convert import as_tensor, cast, promoted
 from graphc.op import Op, rule
 from graphc.ops import reduce
@@ -20,6 +20,8 @@ from graphc.types import bool_, int64, is_float, normalize_axes
 def _reduce(op: Op, x: Tensor, axis: Any, keepdims: bool, name: str) -> Tensor:
     with rule(name, x):
         axes = normalize_axes(axis, x.ndim)
+        if not isinstance(keepdims, (bool, np.bool_, int)):
+            raise InputError(f"keepdims is True or False, not {keepdims!r}")
     reduced = op(x, axes=axes)
     if keepdims:
         return shaping.reshape(reduced, tuple(1 if i in axes else size for i, size in enumerate(x.shape)))
@@ -54,6 +56,8 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """Variance: the sum of squared deviations over n - correction."""
     (x,) = promoted("var", x, floating=True)
+    if isinstance(correction, bool) or not isinstance(correction, (int, float, np.integer, np.floating)):
+        raise InputError(f"var: correction is a number, not {correction!r}")
     deviation = x - mean(x, axis, keepdims=True)
     return sum(deviation * deviation, axis, keepdims) / float(np.maximum(_count(x, axis) - correction, 0))
 

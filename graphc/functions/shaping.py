@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 import graphc.functions.elementwise as ew
+from graphc.arrays import as_array
 from graphc.errors import InputError, ShapeError
 from graphc.functions.convert import as_tensor, cast, promoted
 from graphc.op import OPS, build, rule
 from graphc.ops import slicing, view
 from graphc.tensor import Tensor, constant
-from graphc.types import DEFAULT_FLOAT, DEFAULT_INT, as_dtype, as_shape, normalize_axes, normalize_axis
+from graphc.types import DEFAULT_FLOAT, DEFAULT_INT, as_dtype, as_shape, is_whole, listed, normalize_axes, normalize_axis
+
+_NUMBERS = (builtins.int, float, np.integer, np.floating)
 
 
 def full(shape: Any, value: Any, dtype: Any = None) -> Tensor:
@@ -36,6 +39,7 @@ def ones(shape: Any, dtype: Any = DEFAULT_FLOAT) -> Tensor:
 
 def full_like(x: Tensor, value: Any, dtype: Any = None) -> Tensor:
     """A tensor of one value, shaped and typed as `x`."""
+    x = as_tensor(x)
     return full(x.shape, value, x.dtype if dtype is None else dtype)
 
 
@@ -53,6 +57,9 @@ def arange(start: builtins.int | float, stop: Any = None, step: Any = 1, dtype: 
     """start, start + step, ... below stop, as NumPy; int64 for integers, else float32, unless `dtype` says."""
     if stop is None:
         start, stop = 0, start
+    for value in (start, stop, step):
+        if isinstance(value, bool) or not isinstance(value, _NUMBERS) or not math.isfinite(value):
+            raise InputError(f"arange: expected finite numbers, got {value!r}")
     if step == 0:
         raise InputError("arange: the step must not be 0")
     size = builtins.max(math.ceil((stop - start) / step), 0)
@@ -72,7 +79,7 @@ def reshape(x: Any, shape: Any) -> Tensor:
     """The elements under another shape; one size may be -1."""
     x = as_tensor(x)
     with rule("reshape", x):
-        dims = (shape,) if isinstance(shape, (builtins.int, np.integer)) else tuple(shape)
+        dims = listed(shape, "a shape")
         if dims.count(-1) > 1:
             raise ShapeError(f"only one size can be -1, got {dims}")
         if -1 in dims:
@@ -88,9 +95,10 @@ def permute_dims(x: Any, axes: Any = None) -> Tensor:
     """Axes in another order; reversed where `axes` is None."""
     x = as_tensor(x)
     with rule("permute_dims", x):
-        perm = tuple(reversed(range(x.ndim))) if axes is None else tuple(normalize_axis(axis, x.ndim) for axis in axes)
+        order = reversed(range(x.ndim)) if axes is None else listed(axes, "axes")
+        perm = tuple(normalize_axis(axis, x.ndim) for axis in order)
         if sorted(perm) != list(range(x.ndim)):
-            raise ShapeError(f"{tuple(axes)} is not a permutation of the axes of {x.type}")
+            raise ShapeError(f"{axes} is not a permutation of the axes of {x.type}")
     return x if perm == tuple(range(x.ndim)) else view.transpose(x, perm=perm)
 
 
@@ -117,7 +125,7 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
     """Axes moved to new positions, the others in order."""
     x = as_tensor(x)
     with rule("moveaxis", x):
-        many = [(axis,) if isinstance(axis, builtins.int) else tuple(axis) for axis in (source, destination)]
+        many = [listed(axes, "axis") for axes in (source, destination)]
         start, end = ([normalize_axis(axis, x.ndim) for axis in axes] for axes in many)
         if len(start) != len(end) or len(set(start)) != len(start) or len(set(end)) != len(end):
             raise ShapeError(f"source {source} and destination {destination} do not pair up")
@@ -161,14 +169,22 @@ def flip(x: Any, axis: Any = None) -> Tensor:
     return slicing.flip(x, axes=axes) if axes else x
 
 
-def roll(x: Any, shift: builtins.int, axis: builtins.int) -> Tensor:
-    """Elements moved by `shift` along an axis; those that leave come in at the other end."""
+def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
+    """Elements moved by `shift` along an axis, or by several along several; those that leave come in at the other end. Of the
+    flattened tensor where `axis` is None."""
     x = as_tensor(x)
+    if axis is None:
+        return reshape(roll(reshape(x, (-1,)), shift, 0), x.shape)
     with rule("roll", x):
-        axis = normalize_axis(axis, x.ndim)
-    size = x.shape[axis]
-    cut = -shift % size if size else 0
-    return concat(split(x, [cut], axis)[::-1], axis) if cut else x
+        shifts, axes = listed(shift, "shift"), listed(axis, "axis")
+        if len(shifts) != len(axes) and (1 not in (len(shifts), len(axes)) or not shifts or not axes):
+            raise ShapeError(f"shift {shift} and axis {axis} do not pair up")
+        axes = tuple(normalize_axis(one, x.ndim) for one in axes)
+    for by, along in zip(shifts * (len(axes) // len(shifts) or 1), axes * (len(shifts) // len(axes) or 1), strict=True):
+        size = x.shape[along]
+        cut = -by % size if size else 0
+        x = concat(split(x, [cut], along)[::-1], along) if cut else x
+    return x
 
 
 def pad(x: Any, pad_width: Any, value: Any = 0) -> Tensor:
@@ -176,14 +192,18 @@ def pad(x: Any, pad_width: Any, value: Any = 0) -> Tensor:
     x = as_tensor(x)
     with rule("pad", x):
         try:
-            widths = np.broadcast_to(np.asarray(pad_width, np.int64), (x.ndim, 2))
+            widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))
         except ValueError:
             raise ShapeError(f"pad_width {pad_width} does not fit {x.type}") from None
+        if widths.dtype.kind not in "iu" and widths.size:
+            raise ShapeError(f"pad_width holds integers, not {pad_width!r}")
+        fill = as_array(value, x.dtype, "value")
+        if fill.ndim:
+            raise ShapeError(f"value is one number, not {value!r}")
         low, high = (tuple(builtins.int(width) for width in widths[:, side]) for side in range(2))
         if builtins.min((*low, *high, 0)) < 0:
             raise ShapeError(f"pad_width must not be negative: {pad_width}")
-    fill = as_tensor(value, x.dtype).node.attrs["value"].item()
-    return slicing.pad(x, low=low, high=high, interior=(0,) * x.ndim, value=fill) if x.ndim else x
+    return slicing.pad(x, low=low, high=high, interior=(0,) * x.ndim, value=fill.item()) if x.ndim else x
 
 
 def concat(tensors: Sequence[Any], axis: builtins.int | None = 0) -> Tensor:
@@ -211,12 +231,13 @@ def split(x: Any, sections: Any, axis: builtins.int = 0) -> list[Tensor]:
     with rule("split", x):
         axis = normalize_axis(axis, x.ndim)
         size = x.shape[axis]
-        if isinstance(sections, (builtins.int, np.integer)):
+        if is_whole(sections):
             if sections < 1 or size % sections:
                 raise ShapeError(f"axis {axis} of {x.type} does not split into {sections} equal parts")
             cuts = [i * (size // sections) for i in range(sections + 1)]
         else:
-            cuts = [0, *(builtins.min(builtins.max(cut + size if cut < 0 else cut, 0), size) for cut in sections), size]
+            places = listed(sections, "sections")
+            cuts = [0, *(builtins.min(builtins.max(cut + size if cut < 0 else cut, 0), size) for cut in places), size]
     parts = []
     for low, high in itertools.pairwise(cuts):
         start = tuple(low if i == axis else 0 for i in range(x.ndim))
@@ -253,18 +274,22 @@ def repeat(x: Any, repetitions: builtins.int, axis: builtins.int | None = None) 
         x, axis = reshape(x, (-1,)), 0
     with rule("repeat", x):
         axis = normalize_axis(axis, x.ndim)
+        if not is_whole(repetitions) or repetitions < 0:
+            raise ShapeError(f"repetitions is an integer, at least 0, not {repetitions!r}")
     wide = expand_dims(x, axis + 1)
     shape = tuple(repetitions if i == axis + 1 else size for i, size in enumerate(wide.shape))
     return reshape(broadcast_to(wide, shape), tuple(size * repetitions if i == axis else size for i, size in enumerate(x.shape)))
 
 
-def _triangle(x: Any, k: builtins.int, name: str) -> tuple[Tensor, Tensor]:
+def _triangle(x: Any, k: builtins.int, name: str, shift: builtins.int = 0) -> tuple[Tensor, Tensor]:
     x = as_tensor(x)
     with rule(name, x):
         if x.ndim < 2:
             raise ShapeError(f"needs at least two axes, got {x.type}")
+        if not is_whole(k):
+            raise ShapeError(f"k is an integer, not {k!r}")
     rows, columns = x.shape[-2:]
-    return x, expand_dims(arange(rows, dtype="int32"), 1) + k >= arange(columns, dtype="int32")
+    return x, expand_dims(arange(rows, dtype="int32"), 1) + (k + shift) >= arange(columns, dtype="int32")
 
 
 def tril(x: Any, k: builtins.int = 0) -> Tensor:
@@ -275,5 +300,5 @@ def tril(x: Any, k: builtins.int = 0) -> Tensor:
 
 def triu(x: Any, k: builtins.int = 0) -> Tensor:
     """The upper triangle from diagonal k on; zeros below."""
-    x, lower = _triangle(x, k - 1, "triu")
+    x, lower = _triangle(x, k, "triu", -1)
     return ew.where(lower, constant(0, x.dtype), x)

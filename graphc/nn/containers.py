@@ -13,6 +13,8 @@ from graphc.nn.module import Module
 
 
 def _modules(owner: Module, given: Iterable[Any]) -> list[Module]:
+    if not isinstance(given, Iterable):
+        raise InputError(f"{type(owner).__name__}: expected modules, got {type(given).__name__}")
     many = list(given)
     for module in many:
         if not isinstance(module, Module):

@@ -211,7 +211,7 @@ def _listed(params: Any) -> list[Any]:
     """Parameters or groups as a list; one parameter as a list of it."""
     if isinstance(params, Tensor):
         return [params]
-    if not isinstance(params, Iterable) or isinstance(params, (Mapping, str)):
+    if not isinstance(params, Iterable) or isinstance(params, (Mapping, str, np.ndarray)):
         raise InputError(f"params must be an iterable of parameters or of groups, got {type(params).__name__}")
     return list(params)
 

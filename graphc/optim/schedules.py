@@ -67,9 +67,11 @@ def step_decay(lr: Rate, step_size: int, gamma: float = 0.1) -> Schedule:
 
 def multi_step(lr: Rate, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
     """lr gamma^(number of milestones reached)."""
-    marks = sorted(milestones)
-    for mark in marks:
+    if not isinstance(milestones, (list, tuple)):
+        raise InputError(f"milestones must be a list of integers, got {milestones!r}")
+    for mark in milestones:
         _check_count(mark, "milestones", 0)
+    marks = sorted(milestones)
     _check_factor(gamma, "gamma")
 
     def factor(step: Tensor) -> Tensor:
@@ -118,8 +120,12 @@ def cosine(lr: float, total_steps: int, warmup_steps: int = 0, final_lr: float =
 
 def sequential(schedules: Sequence[Rate], milestones: Sequence[int]) -> Schedule:
     """The first schedule before the first milestone, the second from there on, ...; each counts from its own beginning."""
+    if not isinstance(schedules, (list, tuple)) or not isinstance(milestones, (list, tuple)):
+        raise InputError("sequential: schedules and milestones are lists")
     for rate in schedules:
         _check_rate(rate, "schedules")
+    for mark in milestones:
+        _check_count(mark, "milestones", 0)
     if not schedules or len(milestones) != len(schedules) - 1 or list(milestones) != sorted(set(milestones)):
         raise InputError("sequential: needs one milestone fewer than schedules, in ascending order")
 

@@ -18,7 +18,7 @@ REDUCTIONS = ("none", "mean", "sum")
 
 def one_of(function: str, argument: str, value: Any, allowed: Sequence[Any]) -> Any:
     """`value`, which must be one of `allowed`."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise InputError(f"{function}: {argument} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
     return value
 
@@ -27,7 +27,7 @@ def number(
     function: str, argument: str, value: Any, low: float | None = None, high: float | None = None, above: float | None = None
 ) -> float:
     """`value` as a float, which must be in [low, high] and greater than `above`."""
-    if isinstance(value, (bool, Tensor)):
+    if isinstance(value, (bool, str, Tensor)):
         raise InputError(f"{function}: {argument} must be a number, not {value!r}")
     try:
         result = float(value)
