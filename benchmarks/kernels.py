@@ -43,7 +43,15 @@ class Case:
     @property
     def bytes(self) -> float:
         """Compulsory traffic: operands and results, once each."""
-        arrays = {"chain": 3, "softmax": 2, "softmax_backward": 3, "layer_norm": 2, "layer_norm_backward": 3, "column_sum": 1, "transpose": 2}
+        arrays = {
+            "chain": 3,
+            "softmax": 2,
+            "softmax_backward": 3,
+            "layer_norm": 2,
+            "layer_norm_backward": 3,
+            "column_sum": 1,
+            "transpose": 2,
+        }
         return 4.0 * math.prod(self.shape) * arrays.get(self.family, 0)
 
     def operands(self) -> list[np.ndarray]:
@@ -61,7 +69,10 @@ CASES = [
     Case("contraction", (32, 64, 32)),
     Case("chain", (16_777_216,)),
     Case("chain", (10_000,)),
-    *(Case(family, (4096, 512)) for family in ("softmax", "softmax_backward", "layer_norm", "layer_norm_backward", "column_sum", "transpose")),
+    *(
+        Case(family, (4096, 512))
+        for family in ("softmax", "softmax_backward", "layer_norm", "layer_norm_backward", "column_sum", "transpose")
+    ),
 ]
 
 
@@ -161,7 +172,18 @@ def measure(framework: str, names: list[str], threads: int, seconds: float = 0.4
 def in_process(framework: str, names: list[str], threads: int) -> dict[str, float]:
     env = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads))
     prefix = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if framework == "jax" and threads == 1 else []
-    command = [*prefix, sys.executable, "-m", "benchmarks.kernels", "--measure", framework, "--threads", str(threads), "--names", *names]
+    command = [
+        *prefix,
+        sys.executable,
+        "-m",
+        "benchmarks.kernels",
+        "--measure",
+        framework,
+        "--threads",
+        str(threads),
+        "--names",
+        *names,
+    ]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{framework} failed:\n{done.stderr[-2000:]}")
@@ -170,7 +192,9 @@ def in_process(framework: str, names: list[str], threads: int) -> dict[str, floa
 
 def main() -> None:
     families = list(dict.fromkeys(case.family for case in CASES))
-    parser = argparse.ArgumentParser(prog="python -m benchmarks kernels", description="kernel families beside NumPy, PyTorch and JAX")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks kernels", description="kernel families beside NumPy, PyTorch and JAX"
+    )
     parser.add_argument("--families", nargs="+", choices=families, default=families)
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--peers", nargs="*", choices=FRAMEWORKS[1:], default=list(FRAMEWORKS[1:]))
@@ -203,7 +227,9 @@ def main() -> None:
             peers = [best[peer][case.name] for peer in options.peers]
             ratio = f"{min(peers) / ours:13.2f}x" if peers else ""
             print(f"{case.name:30}" + "".join(f"{best[one][case.name]:12.1f}" for one in frameworks) + f"{share:8.0%}{ratio}")
-            rows.append({"case": case.name, "threads": threads, "share": share, **{one: best[one][case.name] for one in frameworks}})
+            rows.append(
+                {"case": case.name, "threads": threads, "share": share, **{one: best[one][case.name] for one in frameworks}}
+            )
     out = Path("out")
     out.mkdir(exist_ok=True)
     (out / "kernels.json").write_text(json.dumps({"machine": machine.describe(), "rows": rows}, indent=1))

@@ -25,7 +25,9 @@ def fma_loop() -> tuple[Callable[[], object], float]:
     x = fn.op(f"shufflevector {vector} {one}, {vector} poison, <{lanes} x i32> zeroinitializer")
     with fn.loop("0", str(TRIPS), carried=[(vector, "zeroinitializer")] * CHAINS) as loop:
         if target.has_fma:
-            loop.next(*(fn.op(f"call {vector} @llvm.fma.v{lanes}f32({vector} {c}, {vector} {x}, {vector} {x})") for c in loop.carried))
+            loop.next(
+                *(fn.op(f"call {vector} @llvm.fma.v{lanes}f32({vector} {c}, {vector} {x}, {vector} {x})") for c in loop.carried)
+            )
         else:
             loop.next(*(fn.op(f"fadd {vector} {fn.op(f'fmul {vector} {c}, {x}')}, {x}") for c in loop.carried))
     total = loop.results[0]

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from benchmarks.models import MODELS, Model
 from benchmarks.timing import report
 
@@ -32,7 +33,9 @@ def parameters(model: Model) -> Params:
             layers.append((jnp.asarray(weight, jnp.float32), jnp.zeros(b), jnp.ones(b), jnp.zeros(b)))
         return layers, linear(rng, *model.widths[-2:])
     width, hidden, classes = model.widths
-    blocks = [(jnp.ones(width), jnp.zeros(width), linear(rng, width, hidden), linear(rng, hidden, width)) for _ in range(model.blocks)]
+    blocks = [
+        (jnp.ones(width), jnp.zeros(width), linear(rng, width, hidden), linear(rng, hidden, width)) for _ in range(model.blocks)
+    ]
     return blocks, linear(rng, width, classes)
 
 

@@ -7,9 +7,10 @@ import time
 
 import torch
 import torch.nn.functional as F
+from torch import nn
+
 from benchmarks.models import MODELS, Model
 from benchmarks.timing import report
-from torch import nn
 
 
 class Block(nn.Module):

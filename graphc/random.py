@@ -48,7 +48,9 @@ def bits(shape: Any, dtype: Any = int32) -> Tensor:
     turns, scope = _turns.get(), provenance().scope
     turn = turns[scope] = turns.get(scope, -1) + 1
     index = fn.reshape(fn.arange(math.prod(shape)), shape)
-    return philox(index, fn.broadcast_to(SEED, shape), fn.broadcast_to(COUNTER, shape), stream=_stream(scope, turn), dtype=as_dtype(dtype))
+    return philox(
+        index, fn.broadcast_to(SEED, shape), fn.broadcast_to(COUNTER, shape), stream=_stream(scope, turn), dtype=as_dtype(dtype)
+    )
 
 
 def _stream(scope: str, turn: int) -> int:
