@@ -7,6 +7,7 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,17 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
+threadpoolctl = pytest.importorskip("threadpoolctl")
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread_in_scikit_learn() -> Iterator[None]:
+    """Its products are small, and threads that wait for one another on a busy machine make seconds of milliseconds."""
+    with threadpoolctl.threadpool_limits(1):
+        yield
 
 
 def example(name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,16 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
+threadpoolctl = pytest.importorskip("threadpoolctl")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def one_thread_in_scikit_learn() -> Iterator[None]:
+    """Its products are small, and threads that wait for one another on a busy machine make seconds of milliseconds."""
+    with threadpoolctl.threadpool_limits(1):
+        yield
 
 
 def example(name: str) -> dict[str, Any]:
@@ -86,6 +95,11 @@ def test_the_transformer_learns_to_write():
 def test_dates_are_translated():
     found = example("seq2seq_dates")["main"](epochs=3, count=6000)
     assert found["accuracy"] > 0.9
+
+
+def test_the_lstm_tells_code_from_prose():
+    found = example("lstm_text")["main"](epochs=3, limit=6000)
+    assert found["accuracy"] > found["counts"] + 0.01 > found["frequent"] + 0.1
 
 
 def pixels(path: Path) -> np.ndarray:
