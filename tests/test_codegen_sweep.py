@@ -7,7 +7,7 @@ import pytest
 from native_kernels import RUNNABLE, Builder, Native, arrays_for, chain, check_kernel, reduction, softmax
 from random_sweeps import RandomSweep
 
-from graphc.index import Index
+from graphc.index import Index, Range
 from graphc.program import Check, Scatter, Slot
 from graphc.types import bool_, float32, float64, int32, int64
 
@@ -56,6 +56,25 @@ def test_transposes() -> None:
         source, result = b.slot(float32, b.size), b.slot(float32, b.size)
         offset = b.axes[0] * (rows * columns) + b.axes[2] * rows + b.axes[1]
         b.store(result, b.point, b.op("exp", b.load(source, offset)))
+        check_kernel(b.kernel(), arrays_for(b.kernel()))
+
+
+@pytest.mark.parametrize("dtype", [float32, float64, int32, bool_])
+def test_tiles(dtype: np.dtype) -> None:
+    """Squares turned in registers: loads and stores, beside a column, a row, and a masked load, over edges on either side."""
+    for rows, columns in [(5, 3), (16, 32), (33, 16), (20, 129), (70, 41)]:
+        b = Builder((2, rows, columns)).stage()
+        source, turned, row, column, part = (b.slot(dtype, size) for size in (b.size, b.size, rows, columns, b.size))
+        results = [b.slot(dtype, b.size) for _ in range(2)]
+        across = b.axes[0] * (rows * columns) + b.axes[2] * rows + b.axes[1]
+        inside = (Range(b.axes[2], 1, columns),)
+        values = [b.load(turned, across), b.load(row, b.axes[1]), b.load(column, b.axes[2])]
+        values.append(b.load(part, b.point, where=inside, fill=1))
+        total = b.load(source, b.point)
+        for value in values:
+            total = b.op("ne" if dtype == bool_ else "add", total, value)
+        b.store(results[0], b.point, total)
+        b.store(results[1], across, total)
         check_kernel(b.kernel(), arrays_for(b.kernel()))
 
 

@@ -29,10 +29,12 @@ _FAR = 1 << 30  # lane bounds are clamped to this before they are compared as i3
 
 
 class Copy(NamedTuple):
-    """One vector of an unrolled body: how far along the lane axis it lies, and how many of its lanes exist."""
+    """One vector of an unrolled body: how far along the lane axis it lies, how many of its lanes exist, and how far along the
+    tile axis it lies."""
 
     shift: int
     live: int
+    row: int = 0
 
 
 def _fits_i32(low: int, high: int) -> bool:
@@ -55,6 +57,7 @@ def _above(atom: Quotient | Remainder) -> int:
 
 class Addresses:
     def __init__(self, b: LaneBuilder, levels: Sequence[int], lane_axis: int | None, lanes: int, depth: int | None = None):
+        self.tile_axis: int | None = None  # along which copies may lie, too
         self.b = b
         self.fn = b.fn
         self.levels = levels  # of each axis
@@ -83,6 +86,11 @@ class Addresses:
     def lane_stride(self, index: Index) -> int:
         """The stride of the part that is affine along the lanes."""
         return index.coefficient(self.lane_axis) if self.lane_axis is not None else 0
+
+    def copy_step(self, index: Index, copy: int) -> int:
+        """How far the affine part moves to a copy."""
+        rows = index.coefficient(self.tile_axis) if self.tile_axis is not None else 0
+        return self.lane_stride(index) * self.copies[copy].shift + rows * self.copies[copy].row
 
     # --- tracking --------------------------------------------------------------------------------------------------------------
 

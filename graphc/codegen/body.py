@@ -3,7 +3,7 @@
     Load  stride 0 along the lanes    one scalar, used by every lane
           stride 1 or -1              one vector, reversed for -1
           2, 3 or 4                   vectors that hold all the lanes, from which they are picked
-          another constant stride     a scalar for each lane
+          another constant stride     a scalar for each lane; where rows are contiguous, squares turned in registers
           lane // d                   a short vector, each element of which is repeated
           irregular, or gathered      a masked gather
 A predicate that all lanes share swaps the pointer for one to the fill value; one that differs between lanes becomes a mask. So
@@ -19,12 +19,11 @@ from graphc.codegen import memory
 from graphc.codegen.address import Addresses
 from graphc.codegen.memory import STORAGE, live_mask
 from graphc.codegen.scalar import LaneBuilder
+from graphc.codegen.turn import MOST_PICKED, crosses, turned_load, turned_store
 from graphc.codegen.values import Value, lane_steps, literal, llvm_type
 from graphc.index import Axis, Quotient
 from graphc.program import Apply, Check, Const, Coordinate, Instr, Load, Store
 from graphc.types import bool_, int32, int64, is_bool
-
-MOST_PICKED = 4  # the largest stride for which vectors are loaded whole
 
 
 class Body:
@@ -51,6 +50,11 @@ class Body:
             assert rule is not None, f"{instr.op} has no scalar rule"
             operands = [[self.value(arg, copy) for arg in instr.args] for copy in copies]
             self.values[number] = tuple([rule(self.b, *args, **extra) for args in operands])
+        elif self._turns(instr):
+            if isinstance(instr, Store):
+                turned_store(self.b, self.addresses, instr, [self.value(instr.value, copy) for copy in copies])
+            else:
+                self.values[number] = turned_load(self.b, self.addresses, instr)
         elif isinstance(instr, Load):
             self.values[number] = tuple([self._load(instr, copy) for copy in copies])
         elif isinstance(instr, Const):
@@ -66,6 +70,10 @@ class Body:
             self.values[number] = self.values[instr.value]
         else:
             raise AssertionError(f"a {type(instr).__name__} has no place in a body")
+
+    def _turns(self, instr: Instr) -> bool:
+        a = self.addresses
+        return a.tile_axis is not None and a.lane_axis is not None and crosses(instr, a.tile_axis, a.lane_axis)
 
     # --- loads -----------------------------------------------------------------------------------------------------------------
 
@@ -107,7 +115,7 @@ class Body:
         """(pointer to lane 0, lane stride, irregular offsets of the lanes)."""
         a, b = self.addresses, self.b
         stride, irregular = a.lane_stride(instr.offset), a.irregular(instr.offset, copy)
-        pointer = a.step(instr.slot, a.pointer(instr.slot, instr.offset), str(stride * a.copies[copy].shift))
+        pointer = a.step(instr.slot, a.pointer(instr.slot, instr.offset), str(a.copy_step(instr.offset, copy)))
         for number, by in getattr(instr, "gather", ()):
             at = b.cast(self.value(number, copy), int64)
             step = at if by == 1 else b.mul(at, b.const(by, int64))

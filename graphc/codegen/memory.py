@@ -60,13 +60,18 @@ def load_storage(b: LaneBuilder, dtype: np.dtype, lanes: int, pointer: str, mask
 
 def store(b: LaneBuilder, x: Value, pointer: str, mask: Value | None = None) -> None:
     """Consecutive lanes."""
-    type_, align, stored = storage_type(x.dtype, x.lanes), x.dtype.itemsize, to_storage(b, x)
+    store_storage(b, to_storage(b, x), x.dtype, x.lanes, pointer, mask)
+
+
+def store_storage(b: LaneBuilder, stored: str, dtype: np.dtype, lanes: int, pointer: str, mask: Value | None) -> None:
+    """What `store` writes, as memory holds it."""
+    type_, align = storage_type(dtype, lanes), dtype.itemsize
     if mask is None:
         b.fn.do(f"store {type_} {stored}, ptr {pointer}, align {align}")
         return
-    name = f"@llvm.masked.store.{_suffix(x.dtype, x.lanes)}.p0"
-    b.fn.module.declare(name, f"void {name}({type_}, ptr, <{x.lanes} x i1>)")
-    b.fn.do(f"call void {name}({type_} {stored}, ptr align {align} {pointer}, <{x.lanes} x i1> {mask.name})")
+    name = f"@llvm.masked.store.{_suffix(dtype, lanes)}.p0"
+    b.fn.module.declare(name, f"void {name}({type_}, ptr, <{lanes} x i1>)")
+    b.fn.do(f"call void {name}({type_} {stored}, ptr align {align} {pointer}, <{lanes} x i1> {mask.name})")
 
 
 def gather(b: LaneBuilder, dtype: np.dtype, lanes: int, pointers: str, mask: Value | None, fill: str) -> Value:

@@ -37,6 +37,7 @@ class RowEmitter:
         self.plan = plan
         self.b = LaneBuilder(fn, target)
         self.addresses = Addresses(self.b, plan.levels, plan.lane_axis, plan.lanes, plan.deepest + 1)
+        self.addresses.tile_axis = plan.tile_axis
         slots = plan.kernel.slots
         for slot in sorted({instr.slot for instr in instructions(plan.kernel) if isinstance(instr, (Load, Store))}):
             pointer = self._argument(slot) if slot < args else self._scratch(slots[slot])

@@ -21,6 +21,7 @@ from graphc.codegen.loops import repeat
 from graphc.codegen.rows import RowEmitter
 from graphc.codegen.sweep_plan import Groups, column_groups, plan_sweep
 from graphc.codegen.target import Target
+from graphc.codegen.tiles import emit_tiles
 from graphc.program import Sweep
 
 PARALLEL_WORK = 16384  # instructions, some microseconds: less is over before another thread has begun
@@ -66,6 +67,8 @@ def _columns(rows: RowEmitter) -> int:
     plan, fn = rows.plan, rows.fn
     leading = plan.kernel.outer[:-1]
     count = math.prod(leading)
+    if plan.tile_axis is not None:
+        return emit_tiles(rows, plan.tile_axis)
     if count > 1 and plan.transposes and not plan.checks:
         return _tiles(rows)
     groups = column_groups(plan)

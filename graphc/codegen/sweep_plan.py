@@ -19,10 +19,12 @@ import numpy as np
 
 from graphc.codegen.address import Copy, Key
 from graphc.codegen.target import Target
+from graphc.codegen.turn import crosses
 from graphc.index import Index
 from graphc.program import Apply, Check, Coordinate, Instr, Load, Reduce, Store, Sweep, instructions
 
 LARGEST_GROUP = 160  # instructions of a group of columns
+LARGEST_TILE = 24  # instructions on an element of a tile
 
 ROW = 2
 FIRST_INNER = 3
@@ -37,7 +39,7 @@ class Placed:
     number: int
     instr: Instr
     level: int
-    varies: bool  # whether lanes differ
+    varies: bool  # whether lanes differ, or rows of a tile
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Plan:
     lane_extent: int
     lanes: int
     stages: tuple[PlannedStage, ...]
+    tile_axis: int | None  # rows of the tiles whose lanes run along the lane axis
 
     @property
     def deepest(self) -> int:
@@ -136,7 +139,11 @@ def _copies(plan: Plan, work: int) -> int:
 
 
 def cost(body: Iterable[Placed]) -> int:
-    return sum(COSTS.get(placed.instr.op.name, 1) if isinstance(placed.instr, Apply) else 1 for placed in body)
+    return _cost(placed.instr for placed in body)
+
+
+def _cost(body: Iterable[Instr]) -> int:
+    return sum(COSTS.get(instr.op.name, 1) if isinstance(instr, Apply) else 1 for instr in body)
 
 
 def keys(body: Iterable[Placed]) -> list[Key]:
@@ -163,10 +170,30 @@ def plan_sweep(kernel: Sweep, target: Target) -> Plan:
     lane_extent = extents[last] if has_lanes else 1
     lanes = min(_lanes(kernel, target), 1 << (lane_extent - 1).bit_length())
     lane_axis = last if lanes > 1 else None
+    tile_axis = _tile_axis(kernel, last) if columns and lanes > 1 else None
     levels = [1] * len(outer) + [FIRST_INNER + j for j in range(len(inner))]
     if columns and outer:
         levels[last] = ROW
-    return Plan(kernel, tuple(levels), lane_axis, lane_extent, lanes, _place(kernel, levels, lane_axis))
+    return Plan(kernel, tuple(levels), lane_axis, lane_extent, lanes, _place(kernel, levels, {lane_axis, tile_axis}), tile_axis)
+
+
+def _tile_axis(kernel: Sweep, lane: int) -> int | None:
+    """An outer axis along which memory runs somewhere, if tiles of it and the lanes' axis are small enough to unroll, and all
+    else in them lies at constant distances."""
+    body = list(instructions(kernel))
+    axis = next((axis for axis in reversed(range(lane)) if any(crosses(instr, axis, lane) for instr in body)), None)
+    if axis is None or kernel.inner or _cost(body) > LARGEST_TILE:
+        return None
+    for instr in body:
+        if isinstance(instr, Check):
+            return None
+        if isinstance(instr, (Load, Store)) and None in (instr.offset.stride(axis), instr.offset.stride(lane)):
+            return None
+        if isinstance(instr, Coordinate) and axis in instr.index.axes():
+            return None
+        if isinstance(instr, Load) and any(axis in one.index.axes() for one in instr.where):
+            return None
+    return axis
 
 
 def _lanes(kernel: Sweep, target: Target) -> int:
@@ -175,7 +202,7 @@ def _lanes(kernel: Sweep, target: Target) -> int:
     return target.lanes(8 if widths == {8} else 4)
 
 
-def _place(kernel: Sweep, levels: list[int], lane_axis: int | None) -> tuple[PlannedStage, ...]:
+def _place(kernel: Sweep, levels: list[int], varying: set[int | None]) -> tuple[PlannedStage, ...]:
     outer = frozenset(range(len(kernel.outer)))
     deepest = FIRST_INNER + len(kernel.inner) - 1 if kernel.inner else ROW
     axes_of: dict[Index, frozenset[int]] = {}
@@ -196,7 +223,7 @@ def _place(kernel: Sweep, levels: list[int], lane_axis: int | None) -> tuple[Pla
             axes, level = _needs(instr, index_axes, depends, level_of)
             level = max([level, *(levels[axis] for axis in axes)])
             pinned = isinstance(instr, (Store, Check, Reduce)) or (isinstance(instr, Load) and instr.slot in written)
-            body.append(Placed(len(depends), instr, home if pinned else level, lane_axis in axes))
+            body.append(Placed(len(depends), instr, home if pinned else level, not varying.isdisjoint(axes)))
             if isinstance(instr, Store):
                 written.add(instr.slot)
             if isinstance(instr, Reduce):  # its result is a row's
