@@ -79,7 +79,7 @@ def sampler(model: Denoiser, digits: np.ndarray) -> tuple[graphc.Executable, gra
     return graphc.compile(t, updates={x: drawn, t: t - 1}), x
 
 
-def main(epochs: int = 300, png: str | Path = "out/diffusion.png") -> dict[str, float]:
+def main(epochs: int = 200, png: str | Path = "out/diffusion.png") -> dict[str, float]:
     images, labels = load_digits(return_X_y=True)
     images, labels = (images / 8 - 1).astype(np.float32), labels.astype(np.int32)
     x, x_test, y, y_test = train_test_split(images, labels, test_size=0.25, stratify=labels, random_state=0)
