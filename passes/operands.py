@@ -57,9 +57,12 @@ def _masks_well(node: Node) -> bool:
     if not readable(node, masked=True):
         return False
     (read,) = leaves(node, axes_of(node.type.shape))
-    rows = [size for axis, size in enumerate(node.type.shape) if size > 1 and abs(read.flat.stride(axis) or 0) == 1]
-    length = max(rows, default=0) * node.type.dtype.itemsize
-    return 2 * length >= REGISTER and length % REGISTER != 0
+    shape = node.type.shape
+    strides = [read.flat.stride(axis) for axis in range(len(shape))]
+    row = max((axis for axis in range(len(shape)) if strides[axis] == 1), key=lambda axis: shape[axis], default=0)
+    length = shape[row] * node.type.dtype.itemsize
+    goes_on = row > 0 and strides[row] == 1 and strides[row - 1] == shape[row]
+    return goes_on and 2 * length >= REGISTER and length % REGISTER != 0
 
 
 def _straightened(node: Node, number: int) -> Node:

@@ -5,6 +5,7 @@
           2, 3 or 4                   vectors that hold all the lanes, from which they are picked
           another constant stride     a scalar for each lane; where rows are contiguous, squares turned in registers
           lane // d                   a short vector, each element of which is repeated
+          a few runs                  a masked vector for each, see `runs`
           irregular, or gathered      a masked gather
 A predicate that all lanes share swaps the pointer for one to the fill value; one that differs between lanes becomes a mask. So
 memory is never touched where a predicate fails, and a loop's body stays one basic block. Lanes past the end of the lane axis
@@ -13,11 +14,14 @@ memory is never touched where a predicate fails, and a loop's body stays one bas
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from graphc.codegen import memory
 from graphc.codegen.address import Addresses
 from graphc.codegen.memory import STORAGE, live_mask
+from graphc.codegen.runs import count_runs
 from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.turn import MOST_PICKED, crosses, turned_load, turned_store
 from graphc.codegen.values import Value, lane_steps, literal, llvm_type
@@ -100,6 +104,11 @@ class Body:
             if shared is not None:
                 whole = b.splat(Value(shared, bool_, 1), lanes)
                 mask = whole if mask is None else b.logical_and(mask, whole)
+            if (runs := self._runs(instr)) and irregular is not None:
+                x = _splat(instr)
+                for start, inside in self._each_run(instr, pointer, stride, irregular, runs, self._alive(mask, live)):
+                    x = memory.load_storage(b, instr.dtype, lanes, start, inside, x)
+                return memory.from_storage(b, x, instr.dtype, lanes)
             pointers = self._pointers(instr.dtype, pointer, stride, irregular)
             return memory.gather(b, instr.dtype, lanes, pointers, self._alive(mask, live), _splat(instr))
         mask = self._alive(mask, live)
@@ -180,6 +189,28 @@ class Body:
         name = fn.op(f"shufflevector {vector} {name}, {vector} poison, <{a.lanes} x i32> <{order}>")
         return memory.from_storage(self.b, name, instr.dtype, a.lanes)
 
+    def _runs(self, instr: Load | Store) -> int:
+        """How many runs the lanes fall into; 0 where they are too many."""
+        a = self.addresses
+        if a.lane_axis is None or getattr(instr, "gather", ()):
+            return 0
+        return count_runs(instr.offset, a.lane_axis, a.lanes)
+
+    def _each_run(
+        self, instr: Load | Store, pointer: str, stride: int, irregular: Value, runs: int, mask: Value | None
+    ) -> Iterator[tuple[str, Value | None]]:
+        """For each run the address at which its vector would begin, and its lanes."""
+        a, b = self.addresses, self.b
+        start = irregular
+        if stride != 1:
+            start = b.add(irregular, lane_steps(irregular.dtype, stride - 1, 0, a.lanes))
+        for lane in {1: (0,), 2: (0, a.lanes - 1), 3: (0, a.lanes // 2, a.lanes - 1)}[runs]:
+            own = self._lane(start, f"i64 {lane}")
+            inside = b.eq(start, b.splat(own, a.lanes)) if runs > 1 else None
+            if mask is not None:
+                inside = mask if inside is None else b.logical_and(inside, mask)
+            yield a.step(instr.slot, pointer, b.cast(own, int64).name), inside
+
     def _strided(self, slot: int, dtype: np.dtype, pointer: str, stride: int, live: int) -> Value:
         storage, lanes = STORAGE[dtype], self.addresses.lanes
         vector, name = memory.storage_type(dtype, lanes), "poison" if live == lanes else "zeroinitializer"
@@ -208,7 +239,10 @@ class Body:
             memory.store(b, x if x.lanes == 1 else self._lane(x, f"i64 {live - 1}"), pointer)
             return
         x, mask = b.splat(x, lanes), self._alive(None, live)
-        if irregular is not None:
+        if irregular is not None and (runs := self._runs(instr)):
+            for start, inside in self._each_run(instr, pointer, stride, irregular, runs, mask):
+                memory.store(b, x, start, inside)
+        elif irregular is not None:
             memory.scatter(b, x, self._pointers(instr.dtype, pointer, stride, irregular), mask)
         elif abs(stride) != 1:
             for lane in range(live):

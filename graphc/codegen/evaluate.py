@@ -16,6 +16,7 @@ from graphc.codegen.builder import Module
 from graphc.codegen.flat import Flat, K, Operand
 from graphc.codegen.packing import PACK_PARAMS, turn_function
 from graphc.codegen.registers import lanes_of, store_lanes
+from graphc.codegen.runs import count_runs
 from graphc.codegen.strips import StripLoop, Strips, in_strips
 from graphc.codegen.target import Target
 from graphc.program import Load, Store
@@ -71,4 +72,6 @@ def contiguity(instr: Load | Store, axis: int, extent: int, lanes: int) -> int:
     cut = in_strips(instr, Strips(axis, extent, lanes))
     assert isinstance(cut, (Load, Store))
     stride = cut.offset.stride(axis)
+    if stride is None and extent > 1:
+        return min(count_runs(cut.offset, axis, min(extent, lanes)), 1)
     return 0 if stride is None or extent == 1 else 2 if abs(stride) == 1 else 1
