@@ -131,6 +131,13 @@ def test_clip() -> None:
     check(lambda x: graphc.clip(x, -1, 1), lambda x: np.clip(x, -1, 1), x)
     check(lambda x: x.clip(max=1), lambda x: np.minimum(x, 1), x)
     check(lambda x: graphc.clip(x, x * 0.5, None), lambda x: np.maximum(x, x * np.float32(0.5)), x)
+    check(lambda x: graphc.clip(x, np.nan, 1), lambda x: np.clip(x, np.nan, 1), x)
+    check(lambda x, low: graphc.clip(x, low), lambda x, low: np.maximum(x, low), x, x[::-1].copy())
+
+
+def test_the_derivative_of_clip_is_1_at_the_limits() -> None:
+    gradient = run(lambda x: graphc.grad(graphc.clip(x, 0, 1).sum(), x), np.array([-1, 0, 0.5, 1, 2.0]))
+    assert gradient.tolist() == [0, 1, 1, 1, 0]
 
 
 # --- dtypes ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -74,11 +75,18 @@ def minimum(x: Any, y: Any) -> Tensor:
 
 
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """x limited to [min, max]; either may be None."""
+    """x limited to [min, max]; either may be None. The derivative is 1 at the limits, as in PyTorch."""
     x = as_tensor(x)
     if min is not None:
-        x = maximum(x, min)
-    return x if max is None else minimum(x, max)
+        x = _limited(x, min, less)
+    return x if max is None else _limited(x, max, greater)
+
+
+def _limited(x: Tensor, limit: Any, beyond: Callable[[Any, Any], Tensor]) -> Tensor:
+    a_number = isinstance(limit, (builtins.int, builtins.float)) and limit == limit
+    x, limit = matched("clip", x, limit)
+    outside = beyond(x, limit)
+    return where(outside if a_number else outside | isnan(limit), limit, x)
 
 
 def negative(x: Any) -> Tensor:
