@@ -54,15 +54,14 @@ def _laid_out(node: Node, copies: dict[Node, Node]) -> Node:
 def _masks_well(node: Node) -> bool:
     """Whether an operand is read through a mask at least as well as from a padded copy: where rows are no whole registers, and a
     register goes on with the row below only if nothing lies between them."""
-    if not readable(node, masked=True):
+    if not readable(node, masked=True) or readable(node):
         return False
     (read,) = leaves(node, axes_of(node.type.shape))
     shape = node.type.shape
     strides = [read.flat.stride(axis) for axis in range(len(shape))]
-    row = max((axis for axis in range(len(shape)) if strides[axis] == 1), key=lambda axis: shape[axis], default=0)
-    length = shape[row] * node.type.dtype.itemsize
-    goes_on = row > 0 and strides[row] == 1 and strides[row - 1] == shape[row]
-    return goes_on and 2 * length >= REGISTER and length % REGISTER != 0
+    rows = [axis for axis in range(1, len(shape)) if strides[axis] == 1 and strides[axis - 1] == shape[axis]]
+    length = max((shape[axis] for axis in rows), default=0) * node.type.dtype.itemsize
+    return 2 * length >= REGISTER and length % REGISTER != 0
 
 
 def _straightened(node: Node, number: int) -> Node:
