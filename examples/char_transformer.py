@@ -129,7 +129,8 @@ def main(epochs: int = 3, limit: int | None = None, letters: int = 600) -> dict[
     print(f"{len(train):,} characters of training; bits a character in {len(test):,} of other modules:")
     print(f"  single characters {single:.3f}, pairs {pairs:.3f}, transformer {bits:.3f}")
 
-    check, write = writing_step(model, 0.7), writing_step(model, 0.7)  # each with a cache of its own
+    with nn.evaluating():
+        check, write = writing_step(model, 0.7), writing_step(model, 0.7)  # each with a cache of its own
     prompt = np.array([CHARACTERS.index(c) for c in "\ndef "], np.int32)
     found = np.stack([check(character=character)[1] for character in prompt])
     difference = float(np.abs(found - graphc.compile(model)(prompt[None])[0]).max())

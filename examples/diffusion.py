@@ -101,7 +101,8 @@ def main(epochs: int = 200, png: str | Path = "out/diffusion.png") -> dict[str, 
     value = float(np.mean([held_out(x_test, y_test) for _ in range(20)]))
 
     digits = np.repeat(np.arange(10, dtype=np.int32), 10)
-    denoise, drawn = sampler(model, digits)
+    with nn.evaluating():  # a function is traced for evaluation by itself; these tensors are declared directly
+        denoise, drawn = sampler(model, digits)
     while denoise() > 1:
         pass
     judge = KNeighborsClassifier(5).fit(x, y)

@@ -50,7 +50,7 @@ class Flow(nn.Module):
         self.couplings = nn.ModuleList([Coupling(width, hidden, swap=bool(i % 2)) for i in range(couplings)])
 
     def forward(self, x: graphc.Tensor) -> tuple[graphc.Tensor, graphc.Tensor]:
-        total = 0.0
+        total = graphc.zeros(x.shape[0])
         for coupling in self.couplings:
             x, log_determinant = coupling(x)
             total = total + log_determinant

@@ -40,7 +40,7 @@ def lines_of(modules: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
         other: set[int] = set()  # other strings, and code with a comment behind it
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-                prose.update(range(node.lineno, node.end_lineno + 1))
+                prose.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.COMMENT:
                 (other if lines[token.start[0] - 1][: token.start[1]].strip() else prose).add(token.start[0])
