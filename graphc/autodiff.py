@@ -70,7 +70,7 @@ def _cotangents(name: str, values: Any, like: Sequence[Tensor]) -> list[Tensor]:
         raise InputError(f"{name}: {len(many)} cotangents or tangents for {len(like)} tensors")
     vs = []
     for value, tensor in zip(many, like, strict=True):
-        v = fn.astype(fn.as_tensor(value), tensor.dtype)
+        v = fn.as_tensor(value, tensor.dtype)
         with rule(name, tensor, v):
             if v.shape != tensor.shape:
                 raise ShapeError(f"a cotangent or tangent has the shape of its tensor, {tensor.shape}, got {v.shape}")
@@ -86,10 +86,10 @@ def pull_back(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) 
     for node in order:
         if node in wanted or any(operand in depends for operand in node.inputs):
             depends.add(node)
-    gradient: dict[Node, Tensor] = {}
+    gradient: dict[Node, list[Any]] = {}  # contributions, in the order in which they were met
 
-    def add(node: Node, v: Tensor) -> None:
-        gradient[node] = gradient[node] + v if node in gradient else v
+    def add(node: Node, v: Any) -> None:
+        gradient.setdefault(node, []).append(v)
 
     for y, v in zip(ys, vs, strict=True):
         if y.node in depends:
@@ -98,12 +98,48 @@ def pull_back(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) 
         if node not in gradient or node not in depends or not any(operand in depends for operand in node.inputs):
             continue
         with building(loc=node.loc, scope=node.scope, origins=(Origin(node.op.name, node),)):
-            for operand, part in zip(node.inputs, node.op.backward(node, gradient[node]), strict=True):
+            for operand, part in zip(node.inputs, node.op.backward(node, _total(gradient[node])), strict=True):
                 if part is not None and operand in depends and _has_gradient(operand):
                     add(operand, part)
             if node not in wanted:
                 del gradient[node]
-    return [gradient[x.node] if x.node in gradient else fn.zeros_like(x) for x in xs]
+    return [_total(gradient[x.node]) if x.node in gradient else fn.zeros_like(x) for x in xs]
+
+
+def _total(parts: list[Any]) -> Any:
+    """The sum of contributions. Where each is one slice's, in zeros, and the slices make up the whole, they are put side by side."""
+    whole = _side_by_side(parts) if len(parts) > 1 else None
+    if whole is not None:
+        return whole
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _side_by_side(parts: list[Any]) -> Tensor | None:
+    places: list[tuple[int, Node]] = []
+    along: set[int] = set()
+    for part in parts:
+        node = part.node if isinstance(part, Tensor) else None
+        if node is None or node.op.name != "pad" or node.attrs["value"] != 0 or any(node.attrs["interior"]):
+            return None
+        low, high = node.attrs["low"], node.attrs["high"]
+        axes = [axis for axis in range(len(low)) if low[axis] or high[axis]]
+        if len(axes) != 1:
+            return None
+        along.update(axes)
+        places.append((low[axes[0]], node.inputs[0]))
+    if len(along) != 1:
+        return None
+    (axis,) = along
+    places.sort(key=lambda place: place[0])
+    end = 0
+    for low, piece in places:
+        if low != end or not piece.type.shape[axis]:
+            return None
+        end += piece.type.shape[axis]
+    return fn.concat([Tensor(piece) for _, piece in places], axis) if end == parts[0].shape[axis] else None
 
 
 def _has_gradient(node: Node) -> bool:

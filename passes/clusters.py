@@ -13,13 +13,13 @@ read at the very point where it is made, and where no path leaves the cluster an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from graphc.graph import Graph, Node
 from graphc.index import Index, axes_of, flatten
-from graphc.op import Kind
+from graphc.op import OPS, Kind
 from graphc.passes.access import Read, flat_of, is_free, leaves, recoordinate
 from graphc.types import row_major_strides
 
@@ -39,6 +39,7 @@ class Cluster:
     shapes: set[tuple[tuple[int, ...], bool]] = field(default_factory=set)  # (shape, at row level) of the nodes
     entering: list[Node] = field(default_factory=list)  # nodes that read other clusters
     closed: bool = False  # takes no more nodes
+    assembled: list[Node] = field(default_factory=list)  # copies of concatenations of its nodes, which it stores piece by piece
     before: set[Cluster] = field(default_factory=set)
     after: set[Cluster] = field(default_factory=set)
     depth: int = 0
@@ -46,6 +47,10 @@ class Cluster:
     @property
     def kept(self) -> tuple[int, ...]:
         return tuple(size for axis, size in enumerate(self.shape) if axis not in (self.axes or ()))
+
+    def is_live(self, stored: Collection[Node]) -> bool:
+        """Whether something of it is stored or checked."""
+        return any(node in stored or node.op.effect for node in (*self.nodes, *self.assembled))
 
     def flat(self, row: bool) -> Index:
         """The position of a value of the given level, over the axes of the domain."""
@@ -88,6 +93,8 @@ class Clusters:
             if node.op.kind is Kind.PROJECT:  # made by its loop
                 self._result(node)
                 continue
+            if self.fusing and self._assemble(node):
+                continue
             self._read(node)
             self._place(node)
 
@@ -117,6 +124,25 @@ class Clusters:
         self.owner[node] = cluster
         cluster.nodes.append(node)
         self.barriers[node] = self.reads[node] = []
+
+    def _assemble(self, node: Node) -> bool:
+        """Whether a node is a copy of pieces side by side that one sweep computes: the sweep stores them straight to their places."""
+        if node.op is not OPS["copy"] or node.inputs[0].op is not OPS["concat"]:
+            return False
+        pieces = node.inputs[0].inputs
+        for piece in pieces:
+            cluster = self.owner.get(piece)
+            if cluster is None or cluster.contract or cluster.closed or piece in cluster.row:
+                return False
+            if cluster is not self.owner[pieces[0]]:
+                self._merge(self.owner[pieces[0]], cluster)
+        cluster = self.owner[pieces[0]]
+        if any(self.owner.get(piece) is not cluster or piece in cluster.row or piece in cluster.assembled for piece in pieces):
+            return False
+        self.owner[node] = cluster
+        cluster.assembled.append(node)
+        self.barriers[node] = self.reads[node] = []
+        return True
 
     def sources(self, node: Node) -> list[Cluster]:
         """The clusters that a node reads from, each once."""
@@ -176,6 +202,8 @@ class Clusters:
         if cluster.closed or len(cluster.nodes) >= (MAX_EPILOGUE if cluster.contract else MAX_NODES):
             return False
         if any(self.owner.get(read.base) is cluster for read in self.barriers[node]):
+            return False
+        if any(read.base in cluster.assembled for read in self.reads[node]):
             return False
         row = self._fit_reduction(node, cluster) if node.op.kind is Kind.REDUCE else self._fit_element(node, cluster)
         if row is None or (not row and self._spreads(node, cluster)):
@@ -262,7 +290,8 @@ class Clusters:
             return
         into.nodes, into.row = nodes, row_nodes
         into.shapes |= {(shape, bool(as_row) or row) for shape, row in other.shapes}
-        for node in other.nodes:
+        into.assembled += other.assembled
+        for node in other.nodes + other.assembled:
             self.owner[node] = into
         into.entering = [node for node in into.entering + other.entering if self.sources(node) != [into]]
         into.before = (into.before | other.before) - {into, other}
@@ -289,6 +318,8 @@ class Clusters:
             reducing = node.op.kind is Kind.REDUCE
             at = axes_of(node.inputs[0].type.shape) if reducing else into.coordinates(node.type.shape, node in row)
             for read in across:
+                if read.base in into.assembled or read.base in other.assembled:
+                    return False
                 made_in_row = read.base in row
                 if at is None or read.where or _moved(read, at) != into.flat(made_in_row):
                     return False

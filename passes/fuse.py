@@ -69,7 +69,7 @@ def _lower(
     for node, buffers in in_state.items():
         targets.setdefault(node, []).extend(buffers)
 
-    live = [cluster for cluster in order if any(node in targets or node.op.effect for node in cluster.nodes)]
+    live = [cluster for cluster in order if cluster.is_live(targets)]
     body = [lowering.launch(cluster, memory, targets) for cluster in live]
     wrong = _misplaced(body, [memory[state] for state, _ in graph.updates if state not in demoted])
     body += [_copy(memory[base], buffer) for base, buffer in copies]

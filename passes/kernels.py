@@ -35,6 +35,13 @@ class KernelBuilder:
         self.memory = memory
         self.targets = targets
         self.checks = checks
+        # what is stored as a piece of something larger, which begins so far along the axis
+        self.pieces: dict[Node, list[tuple[Node, int]]] = {}
+        for whole in cluster.assembled:
+            start = 0
+            for piece in whole.inputs[0].inputs if whole in targets else ():
+                self.pieces.setdefault(piece, []).append((whole, start))
+                start += piece.type.shape[whole.inputs[0].attrs["axis"]]
         self.args: dict[Buffer, int] = {}
         self.body: list[Instr] = []
         self.stores: list[Store] = []
@@ -167,6 +174,16 @@ class KernelBuilder:
         for buffer in self.targets.get(node, ()):
             offset = flatten(self._at(node, row), node.type.strides)
             self.stores.append(Store(self._slot(buffer), offset, self.memo[node], node.type.dtype))
+        for whole, start in self.pieces.get(node, ()):
+            index = list(self._at(node, row))
+            axis = whole.inputs[0].attrs["axis"]
+            index[axis] = index[axis] + start
+            for buffer in self.targets[whole]:
+                offset = flatten(index, whole.type.strides)
+                self.stores.append(Store(self._slot(buffer), offset, self.memo[node], node.type.dtype))
+
+    def _is_stored(self, node: Node) -> bool:
+        return node in self.targets or node in self.pieces
 
     def _flush(self) -> tuple[Instr, ...]:
         """Close a stage: its stores come last, so that no load sees what the same point has just written."""
@@ -204,7 +221,7 @@ class KernelBuilder:
     def _needed(self) -> list[Node]:
         """The nodes that a store or a check needs. Others are computed again by their readers."""
         inside = {node: _bases(node, self.members) for node in self.cluster.nodes}
-        wanted = _closure([node for node in self.cluster.nodes if node in self.targets or node.op.effect], inside, set())
+        wanted = _closure([node for node in self.cluster.nodes if self._is_stored(node) or node.op.effect], inside, set())
         return [node for node in self.cluster.nodes if node in wanted]
 
     def _stages(self) -> tuple[Stage, ...]:
@@ -229,7 +246,7 @@ class KernelBuilder:
             stages.append(Stage(False, self._flush()))
             rows = dict(self.memo)
             reductions = [node for node in nodes if node.op.kind is Kind.REDUCE and level[node] == now + 1]
-            stored = [node for node in nodes if node not in cluster.row and level[node] == now and node in self.targets]
+            stored = [node for node in nodes if node not in cluster.row and level[node] == now and self._is_stored(node)]
             needed = _closure([*reductions, *stored], inside, cluster.row | kept.keys())
             made: dict[Node, int] = {}
             for node in nodes:

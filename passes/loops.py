@@ -63,7 +63,7 @@ class Lowering:
     ) -> None:
         """Scratch for the wanted nodes that have no memory yet."""
         for cluster in order:
-            for node in cluster.nodes:
+            for node in (*cluster.nodes, *cluster.assembled):
                 if node not in memory and wanted(node):
                     memory[node] = self.buffer(_storage(node))
                     targets.setdefault(node, []).append(memory[node])
@@ -118,7 +118,7 @@ class Lowering:
             targets.setdefault(base_of[node], []).append(buffer)
             memory.setdefault(base_of[node], buffer)
         self.make_buffers(order, memory, targets, stored.__contains__)
-        live = [cluster for cluster in order if any(node in targets or node.op.effect for node in cluster.nodes)]
+        live = [cluster for cluster in order if cluster.is_live(targets)]
         return in_order([self.launch(cluster, memory, targets) for cluster in live])
 
 

@@ -40,7 +40,7 @@ def prepare(graph: Graph) -> tuple[Graph, dict[Node, Node]]:
     def computed(node: Node, is_output: bool) -> Node:
         base = None if is_free(node) else whole(node)
         if base is None or base.op.kind is Kind.SOURCE or not may_hold(base, is_output):
-            node = base = copy_of(node)
+            node = base = copies.get(node) or copy_of(node)
         base_of[node] = base
         return node
 
