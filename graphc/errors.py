@@ -40,8 +40,12 @@ class ParseError(GraphcError, ValueError):
 
     def __init__(self, message: str, line: int, column: int):
         super().__init__(f"line {line}, column {column}: {message}")
+        self.message = message
         self.line = line
         self.column = column
+
+    def __reduce__(self) -> tuple[type[ParseError], tuple[str, int, int]]:
+        return type(self), (self.message, self.line, self.column)
 
 
 # Tracebacks name an error as users do: graphc.ShapeError.

@@ -352,6 +352,8 @@ def input(name: str, shape: Any, dtype: Any = "float32") -> Tensor:
 
 def state(name: str, array: Any, dtype: Any = None) -> State:
     """Declare a value that survives between calls, starting as a copy of `array`; written through `updates={state: tensor}`."""
+    if not isinstance(name, str):
+        raise InputError(f"state: a name is a string, not {name!r}")
     return State(array, name=name, dtype=dtype)
 
 

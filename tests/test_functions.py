@@ -12,6 +12,7 @@ import pytest
 from against_numpy import RNG, agree, check, normal, run
 
 import graphc
+import graphc.nn.functional as F
 from graphc import DTypeError, GraphcError, InputError, ShapeError
 
 SPECIAL = np.array([0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -1.5, 1.0, -3.0, 7.25, np.inf, -np.inf, np.nan])
@@ -180,6 +181,12 @@ def test_a_shape_may_be_an_array() -> None:
     assert graphc.input("x", np.array([2, 3])).shape == graphc.zeros(np.array([2, 3])).shape == (2, 3)
     with pytest.raises(ShapeError, match="a tuple of integers"):
         graphc.zeros(np.array([2.0]))
+
+
+def test_numbers_beside_a_float64_tensor_keep_their_digits() -> None:
+    x = graphc.input("x", (2,), "float64")
+    for value in (graphc.stack([x, [0.1, 0.1]])[1], F.linear(x, [[0.1, 0.0]], [0.0]), graphc.vjp(x * 1, x, [[0.1, 0.1]])):
+        assert (graphc.compile(value + 0 * x.sum())(x=[1.0, 1.0]) == 0.1).all()
 
 
 def test_result_dtypes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 
 import numpy as np
@@ -343,6 +344,12 @@ def test_random_tokens_raise_only_parse_errors(text: str) -> None:
 @given(st.integers(0, len(GOOD)), st.integers(0, 12), st.sampled_from(["", *PIECES]))
 def test_mutated_text_raises_only_parse_errors(at: int, length: int, put: str) -> None:
     survives(GOOD[:at] + put + GOOD[at + length :])
+
+
+def test_a_parse_error_can_be_pickled() -> None:
+    error = ParseError("expected a name", 3, 7)
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.line, again.column) == (ParseError, str(error), 3, 7)
 
 
 def test_not_text() -> None:

@@ -222,7 +222,12 @@ def stack(tensors: Sequence[Any], axis: builtins.int = 0) -> Tensor:
     """Joined along a new axis."""
     if not isinstance(tensors, (list, tuple)) or not tensors:
         raise InputError("stack: needs a non-empty list of tensors")
-    return concat([expand_dims(part, axis) for part in tensors], axis if axis >= 0 else as_tensor(tensors[0]).ndim + 1 + axis)
+    parts = promoted("stack", *tensors)
+    with rule("stack", *parts):
+        if len({part.shape for part in parts}) > 1:
+            raise ShapeError("shapes differ: " + ", ".join(str(part.shape) for part in parts))
+        axis = normalize_axis(axis, parts[0].ndim + 1)
+    return concat([expand_dims(part, axis) for part in parts], axis)
 
 
 def split(x: Any, sections: Any, axis: builtins.int = 0) -> list[Tensor]:

@@ -29,7 +29,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
 def _biased(function: str, y: Tensor, bias: Any, shape: tuple[int, ...]) -> Tensor:
     if bias is None:
         return y
-    b = fn.as_tensor(bias)
+    _, b = promoted(function, y, bias)
     with rule(function, y, b):
         if b.shape != shape:
             raise ShapeError(f"the bias must have shape {shape}, got {b.shape}")
