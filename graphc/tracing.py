@@ -83,7 +83,8 @@ class Arguments:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise InputError(f"{self.name}: {error}") from None
+            named = f"; given by name: {', '.join(kwargs)}" if kwargs else ""
+            raise InputError(f"{self.name}({', '.join(self.signature.parameters)}): {error}{named}") from None
         values: dict[str, Any] = {}
         for name, value in bound.arguments.items():
             kind = self.signature.parameters[name].kind

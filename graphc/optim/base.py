@@ -47,7 +47,10 @@ class Optimizer(ABC):
             raise InputError(f"params must be an iterable of parameters or of groups, got {type(params).__name__}")
         given = _listed(params)
         if not given:
-            raise InputError("params is empty: an optimizer needs at least one parameter")
+            raise InputError(
+                "params is empty: an optimizer needs at least one parameter (those of modules in a plain list are not found; "
+                "nn.ModuleList holds modules)"
+            )
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
             self.add_param_group(group)
         if not any(group.params for group in self.param_groups):
