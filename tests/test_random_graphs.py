@@ -92,7 +92,7 @@ def seeds(part: int, count: int) -> Iterator[int]:
 
 @pytest.mark.parametrize("part", range(ROUNDS))
 def test_medium_graphs(part: int) -> None:
-    for seed in seeds(part, 480):
+    for seed in seeds(part, 320):
         try:
             check_all(seeded_case(seed, 16))
         except Exception as error:
@@ -102,7 +102,7 @@ def test_medium_graphs(part: int) -> None:
 
 @pytest.mark.parametrize("part", range(ROUNDS))
 def test_large_graphs(part: int) -> None:
-    for seed in seeds(part, 64):
+    for seed in seeds(part, 48):
         try:
             check_all(seeded_case(seed, 60))
         except Exception as error:
