@@ -20,7 +20,7 @@ from graphc.passes.rebuild import move, rebuild
 
 LARGE = 1 << 17  # elements: less is over before another thread has begun
 FEW, ENOUGH = 16, 64  # independent results: too few to share, and what is aimed at then
-VECTORS = 64  # neighbouring columns, which one unit sums together
+TOGETHER = 256  # neighbouring columns, which one unit sums
 LEAST_RUN = 512  # elements left along the last axis, for which vectors are worth their set-up
 ASSOCIATIVE = ("sum", "prod", "max", "min")
 
@@ -67,7 +67,7 @@ def _units(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     wide = [axis for axis, size in enumerate(shape) if size > 1]
     if kept and wide[-1] not in axes:
         last = next(size for size in reversed(kept) if size > 1)
-        return math.prod(kept) // last * -(-last // VECTORS)
+        return math.prod(kept) // last * -(-last // TOGETHER)
     return math.prod(kept)
 
 

@@ -38,6 +38,7 @@ class Body:
         self.fn = b.fn
         self.addresses = addresses
         self.errors = errors  # pointer to the error record
+        self.padded: frozenset[int] = frozenset()  # slots where memory goes on past the last lane
         self.values: dict[int, tuple[Value, ...]] = {}
         self._fills: dict[tuple[str, str, int], str] = {}
 
@@ -111,7 +112,7 @@ class Body:
                 return memory.from_storage(b, x, instr.dtype, lanes)
             pointers = self._pointers(instr.dtype, pointer, stride, irregular)
             return memory.gather(b, instr.dtype, lanes, pointers, self._alive(mask, live), _splat(instr))
-        mask = self._alive(mask, live)
+        mask = mask if instr.slot in self.padded else self._alive(mask, live)
         if stride < 0:
             pointer = a.step(instr.slot, pointer, str(1 - lanes))
             mask = mask and memory.reverse(b, mask)
@@ -248,7 +249,7 @@ class Body:
             for lane in range(live):
                 memory.store(b, self._lane(x, f"i64 {lane}"), a.step(instr.slot, pointer, str(lane * stride)))
         elif stride > 0:
-            memory.store(b, x, pointer, mask)
+            memory.store_first(b, x, pointer, lanes if instr.slot in self.padded else live)
         else:
             pointer = a.step(instr.slot, pointer, str(1 - lanes))
             memory.store(b, memory.reverse(b, x), pointer, mask and memory.reverse(b, mask))

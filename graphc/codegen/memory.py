@@ -74,6 +74,24 @@ def store_storage(b: LaneBuilder, stored: str, dtype: np.dtype, lanes: int, poin
     b.fn.do(f"call void {name}({type_} {stored}, ptr align {align} {pointer}, <{lanes} x i1> {mask.name})")
 
 
+def store_first(b: LaneBuilder, x: Value, pointer: str, live: int) -> None:
+    """The first `live` lanes, as one or two stores of just their bytes, the second from the last lane back: a masked store
+    holds up whatever reads soon after from where its dead lanes lie, as the next row does when rows are short."""
+    stored, size = to_storage(b, x), 1 << (live.bit_length() - 1)
+    for first in dict.fromkeys((0, live - size)):
+        part = _lanes(b, stored, x.dtype, x.lanes, first, size)
+        at = b.fn.op(f"getelementptr {STORAGE[x.dtype]}, ptr {pointer}, i64 {first}") if first else pointer
+        store_storage(b, part, x.dtype, size, at, None)
+
+
+def _lanes(b: LaneBuilder, stored: str, dtype: np.dtype, lanes: int, first: int, count: int) -> str:
+    type_ = storage_type(dtype, lanes)
+    if count in (1, lanes):
+        return stored if count == lanes else b.fn.op(f"extractelement {type_} {stored}, i64 {first}")
+    order = ", ".join(f"i32 {lane}" for lane in range(first, first + count))
+    return b.fn.op(f"shufflevector {type_} {stored}, {type_} poison, <{count} x i32> <{order}>")
+
+
 def gather(b: LaneBuilder, dtype: np.dtype, lanes: int, pointers: str, mask: Value | None, fill: str) -> Value:
     type_ = storage_type(dtype, lanes)
     name = f"@llvm.masked.gather.{_suffix(dtype, lanes)}.v{lanes}p0"

@@ -43,6 +43,8 @@ class RowEmitter:
             pointer = self._argument(slot) if slot < args else self._scratch(slots[slot])
             self.addresses.bind(slot, pointer, slots[slot].dtype)
         self.body = Body(self.b, self.addresses, self._argument(args + 1) if plan.checks else None)
+        if len(plan.kernel.inner) == 1:  # a row in scratch ends with a whole vector
+            self.body.padded = frozenset(range(args, len(slots)))
         self.position = int32 if plan.points < 2**31 else int64
         self.flat = flatten(axes_of(plan.kernel.inner, len(plan.kernel.outer)), row_major_strides(plan.kernel.inner))
         self.live = [stage for stage in plan.stages if plan.points or not stage.inner]
@@ -56,9 +58,10 @@ class RowEmitter:
         return self.fn.op(f"load ptr, ptr {at}, align 8", "slot")
 
     def _scratch(self, slot: Slot) -> str:
-        """A row of worker's scratch, a cache line aligned."""
+        """A row of worker's scratch, in whole vectors, a cache line aligned."""
         start = self.scratch
-        self.scratch += -(-slot.size * slot.dtype.itemsize // 64) * 64
+        elements = -(-slot.size // self.plan.lanes) * self.plan.lanes
+        self.scratch += -(-elements * slot.dtype.itemsize // 64) * 64
         return self.fn.op(f"getelementptr i8, ptr %scratch, i64 {start}", "kept")
 
     def _keys(self, stage: PlannedStage) -> list[Key]:

@@ -26,6 +26,8 @@ from graphc.program import Apply, Check, Coordinate, Instr, Load, Reduce, Store,
 LARGEST_GROUP = 160  # instructions of a group of columns
 LARGEST_TILE = 24  # instructions on an element of a tile
 
+LIGHT = 3  # instructions on an element, as of a sum of columns
+
 ROW = 2
 FIRST_INNER = 3
 
@@ -128,6 +130,8 @@ def column_groups(plan: Plan) -> Groups:
     whole = sum(cost(stage.body) for stage in plan.stages)
     loops = [cost(stage.at(plan.deepest)) for stage in plan.stages if stage.inner and plan.points > 1]
     copies = _copies(plan, max(loops, default=whole))
+    if loops and copies > 1 and max(loops) <= LIGHT:
+        copies = plan.lanes  # as many accumulators as registers allow: longer runs of memory in each row
     while copies > 1 and copies * whole > LARGEST_GROUP:
         copies //= 2
     return Groups(plan.lane_extent, plan.lanes, copies)
