@@ -44,7 +44,7 @@ def test_the_perceptron_follows_its_rule():
 
 def test_the_convolutional_network_beats_a_linear_model():
     found = example("cnn_digits")["main"](epochs=8)
-    assert found["accuracy"] > 0.98 > found["linear"]
+    assert found["accuracy"] > 0.975 > found["linear"]
 
 
 def test_the_ensemble_of_residual_networks_is_better_than_its_members():
