@@ -20,6 +20,7 @@ import numpy as np
 from graphc.errors import InputError
 from graphc.fingerprint import NoKey, pool_key, program_key
 from graphc.graph import Graph
+from graphc.nn.parameter import Parameter
 from graphc.options import Options
 from graphc.program import Program
 from graphc.tensor import State
@@ -105,7 +106,8 @@ class Native:
     @cached_property
     def memory(self) -> MemoryReport:
         arena = self.program.arena
-        parameters = sum(buffer.type.nbytes for buffer in self.program.states if getattr(buffer.source, "requires_grad", False))
+        sources = [(buffer.source, buffer.type.nbytes) for buffer in self.program.states]
+        parameters = sum(size for state, size in sources if state.requires_grad or isinstance(state, Parameter))
         return MemoryReport(arena.size if arena else 0, arena.lower_bound if arena else 0, parameters)
 
 

@@ -46,6 +46,9 @@ def test_memory_report():
     memory = step.memory
     assert memory.parameter_bytes == 4 * (64 * 32 + 32 + 32 * 10 + 10)
     assert memory.arena_bytes >= memory.lower_bound_bytes >= 32 * 32 * 4
+    model[0].requires_grad_(False)  # frozen parameters are parameters
+    frozen = graphc.train_step(model(x).sum(), optim.Adam(model.parameters()))
+    assert frozen.memory.parameter_bytes == memory.parameter_bytes
 
 
 def test_build_compiles_now():

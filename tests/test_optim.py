@@ -292,6 +292,10 @@ def test_gradients_are_checked() -> None:
     opt = optim.SGD([W])
     with pytest.raises(InputError, match="is not a parameter of this optimizer"):
         opt.updates({parameter(1.0, "v"): graphc.constant(1.0)})
+    with pytest.raises(InputError, match="expected 1, one for each parameter that requires a gradient, got 2"):
+        opt.updates([graphc.constant(1.0)] * 2)
+    with pytest.raises(InputError, match="gradients must be a list of tensors, a dict by parameter or pairs, got int"):
+        opt.updates(3)  # type: ignore[arg-type]
     with pytest.raises(graphc.ShapeError, match=r"weight is f64\[\], its gradient is f32\[\]"):
         opt.updates({W: graphc.constant(1.0)})
 

@@ -1,6 +1,6 @@
 """What all optimizers share: parameters in groups, moments, step counts, and the loop that makes a step's updates.
 
-    opt.updates([(w, dw), (b, db)]) -> {adam.w.exp_avg: %12, adam.w.exp_avg_sq: %15, w: %20, ..., adam.age: %31}
+    opt.updates([dw, db]) -> {adam.w.exp_avg: %12, adam.w.exp_avg_sq: %15, w: %20, ..., adam.age: %31}
 
 An optimizer adds to this: which hyper-parameters it has, which moments a parameter needs, the scalars that all parameters of a
 group share (computed once per step, in float64), and the rule for one parameter, arranged so that one sweep writes all of its
@@ -28,6 +28,7 @@ from graphc.tensor import State, Tensor
 from graphc.types import float64, int64, is_float
 
 Scalars = Mapping[str, Tensor]
+Gradients = Mapping[State, Tensor] | Iterable[tuple[State, Tensor]] | Iterable[Tensor]
 
 
 class Optimizer(ABC):
@@ -120,8 +121,9 @@ class Optimizer(ABC):
 
     # --- the step ---
 
-    def updates(self, gradients: Mapping[State, Tensor] | Iterable[tuple[State, Tensor]]) -> dict[State, Tensor]:
-        """New values of the given parameters, their moments, and the counters."""
+    def updates(self, gradients: Gradients) -> dict[State, Tensor]:
+        """New values of parameters, their moments, and the counters, for the gradients of `opt.parameters()` in their order, or
+        for those of some parameters as a dict or as pairs."""
         given = self._checked(gradients)
         result: dict[State, Tensor] = {}
         with building(scope=self._label):
@@ -154,8 +156,8 @@ class Optimizer(ABC):
             result.update({moments[slot]: value for slot, value in new.items() if slot != "param"})
             result[p] = new["param"]
 
-    def _checked(self, gradients: Mapping[State, Tensor] | Iterable[tuple[State, Tensor]]) -> dict[State, Tensor]:
-        given = dict(gradients)
+    def _checked(self, gradients: Gradients) -> dict[State, Tensor]:
+        given = self._by_parameter(gradients)
         mine = set(self.all_parameters())
         for p, g in given.items():
             if p not in mine:
@@ -164,6 +166,17 @@ class Optimizer(ABC):
                 got = g.type if isinstance(g, Tensor) else type(g).__name__
                 raise ShapeError(f"gradients: {p.name} is {p.type}, its gradient is {got}")
         return given
+
+    def _by_parameter(self, gradients: Gradients) -> dict[State, Tensor]:
+        if isinstance(gradients, Mapping):
+            return dict(gradients)
+        items = _listed(gradients, "gradients must be a list of tensors, a dict by parameter or pairs")
+        if all(isinstance(item, tuple) and len(item) == 2 for item in items):
+            return dict(items)
+        params = self.parameters()
+        if len(items) != len(params):
+            raise InputError(f"gradients: expected {len(params)}, one for each parameter that requires a gradient, got {len(items)}")
+        return dict(zip(params, items, strict=True))
 
     def _learning_rate(self, group: ParamGroup) -> Tensor:
         schedule = group.scheduled("lr")
@@ -210,13 +223,13 @@ class Optimizer(ABC):
         return prepare_load(self, arrays)
 
 
-def _listed(params: Any) -> list[Any]:
-    """Parameters or groups as a list; one parameter as a list of it."""
-    if isinstance(params, Tensor):
-        return [params]
-    if not isinstance(params, Iterable) or isinstance(params, (Mapping, str, np.ndarray)):
-        raise InputError(f"params must be an iterable of parameters or of groups, got {type(params).__name__}")
-    return list(params)
+def _listed(many: Any, expected: str = "params must be an iterable of parameters or of groups") -> list[Any]:
+    """Parameters, groups or gradients as a list; one tensor as a list of it."""
+    if isinstance(many, Tensor):
+        return [many]
+    if not isinstance(many, Iterable) or isinstance(many, (Mapping, str, np.ndarray)):
+        raise InputError(f"{expected}, got {type(many).__name__}")
+    return list(many)
 
 
 class HyperProperty:
