@@ -486,6 +486,8 @@ def test_a_bad_state_dict_changes_nothing(change: Callable[[dict[str, Any]], Any
     change(arrays)
     with pytest.raises(graphc.GraphcError, match=message):
         opt.load_state_dict(arrays)
+    with pytest.raises(InputError, match="expected a dict of arrays by name, got NoneType"):
+        opt.load_state_dict(None)  # type: ignore[arg-type]
     assert_same(before, opt.state_dict())
 
 

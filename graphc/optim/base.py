@@ -175,7 +175,8 @@ class Optimizer(ABC):
             return dict(items)
         params = self.parameters()
         if len(items) != len(params):
-            raise InputError(f"gradients: expected {len(params)}, one for each parameter that requires a gradient, got {len(items)}")
+            rule = "one for each parameter that requires a gradient"
+            raise InputError(f"gradients: expected {len(params)}, {rule}, got {len(items)}")
         return dict(zip(params, items, strict=True))
 
     def _learning_rate(self, group: ParamGroup) -> Tensor:

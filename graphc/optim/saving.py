@@ -44,6 +44,8 @@ def optimizer_arrays(opt: Optimizer) -> dict[str, np.ndarray]:
 
 def prepare_load(opt: Optimizer, arrays: Mapping[str, Any]) -> Callable[[], None]:
     """Check everything; the function returned then writes it, and cannot fail."""
+    if not isinstance(arrays, Mapping):
+        raise InputError(f"load_state_dict: expected a dict of arrays by name, got {type(arrays).__name__}")
     rest = dict(arrays)
     writes: list[tuple[State, np.ndarray]] = []
 
