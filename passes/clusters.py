@@ -39,7 +39,7 @@ class Cluster:
     shapes: set[tuple[tuple[int, ...], bool]] = field(default_factory=set)  # (shape, at row level) of the nodes
     entering: list[Node] = field(default_factory=list)  # nodes that read other clusters
     closed: bool = False  # takes no more nodes
-    assembled: list[Node] = field(default_factory=list)  # copies of concatenations of its nodes, which it stores piece by piece
+    assembled: list[Node] = field(default_factory=list)  # copies of concatenations of its nodes, stored piece by piece
     before: set[Cluster] = field(default_factory=set)
     after: set[Cluster] = field(default_factory=set)
     depth: int = 0
@@ -126,7 +126,7 @@ class Clusters:
         self.barriers[node] = self.reads[node] = []
 
     def _assemble(self, node: Node) -> bool:
-        """Whether a node is a copy of pieces side by side that one sweep computes: the sweep stores them straight to their places."""
+        """Whether a node is a copy of pieces side by side that one sweep computes, or can: it stores them to their places."""
         if node.op is not OPS["copy"] or node.inputs[0].op is not OPS["concat"]:
             return False
         pieces = node.inputs[0].inputs
