@@ -35,8 +35,8 @@ def same(
     call: Call = _plain_call,
     peer_call: Call | None = None,
     training: bool = True,
-    steps: int = 3,
-    lr: float = 0.05,
+    steps: int = 20,
+    lr: float = 0.02,
     name: str | None = None,
     limit: float | None = None,
 ) -> None:

@@ -85,7 +85,7 @@ def test_self_attention(batch: int | None, batch_first: bool, dtype: str) -> Non
         def call(m: Any, x: Any, need: bool = need, average: bool = average) -> Any:
             return m(x, x, x, need_weights=need, average_attn_weights=average)
 
-        same(mine, peer, x, call=call, steps=3 if need else 0)
+        same(mine, peer, x, call=call, steps=20 if need else 0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -128,7 +128,7 @@ def test_masks(attn: str | None, padding: str | None, dtype: str) -> None:
             mine, peer, draw(n, rows, 8, dtype=dtype), draw(n, columns, 8, dtype=dtype, seed=1),
             call=lambda m, q, k, need=need: m(q, k, k, need_weights=need, is_causal=causal, **options),
             peer_call=lambda m, q, k, need=need: m(q, k, k, need_weights=need, is_causal=causal, **theirs),
-            steps=3 if need else 0,
+            steps=20 if need else 0,
         )  # fmt: skip
 
 

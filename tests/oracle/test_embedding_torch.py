@@ -38,7 +38,7 @@ def test_an_embedding_shared_with_the_last_layer() -> None:
         made.table = lib.Embedding(7, 5, 2)
         return made
 
-    same(make(nn), make(torch.nn), np.array([[0, 2, 2], [6, 1, 2]]), steps=20, name="Embedding")
+    same(make(nn), make(torch.nn), np.array([[0, 2, 2], [6, 1, 2]]), name="Embedding")
 
 
 def test_functions() -> None:
