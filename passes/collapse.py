@@ -15,7 +15,7 @@ from graphc.index import Axis, Index
 from graphc.program import Coordinate, Instr, Load, Stage, Store, Sweep
 
 SHORT_ROW = 16  # elements
-LEAST_LANES = 8
+LEAST_LANES = 4
 NEAR = 4  # elements from lane to lane
 
 
