@@ -210,13 +210,14 @@ def test_a_language_model_learns_to_copy() -> None:
     assert losses[-1] < 0.05 < losses[0]
 
 
-def test_a_blocks_training_step_holds_no_copy_and_no_product_twice() -> None:
+def test_a_blocks_training_step_copies_once_at_most_and_computes_no_product_twice() -> None:
     block = nn.TransformerEncoderLayer(32, 4, 64, 0.1, "gelu", batch_first=True, norm_first=True)
     x = graphc.input("x", (4, 16, 32))
     step = graphc.train_step((block(x, is_causal=True) ** 2).mean(), optim.Adam(block.parameters()))
     kernels = [line for line in step.dump("program").splitlines() if line.lstrip().split(":")[0].isdigit()]
     assert sum("contraction" in kernel for kernel in kernels) == 4 * 3 + 2 + 4  # linear maps; scores and values, forward and back
-    assert not [kernel for kernel in kernels if "# copy" in kernel]
+    # at most that which joins the gradients of query, key and value
+    assert sum("# copy" in kernel for kernel in kernels) <= 1
 
 
 def test_the_text_of_attention_can_be_read_back_and_differentiated() -> None:
