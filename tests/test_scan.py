@@ -221,6 +221,26 @@ def test_a_failed_check_in_a_loop_changes_no_state() -> None:
     assert count.array == 1
 
 
+def test_rewrites_keep_the_checks_of_a_loop() -> None:
+    """The loop's result does not matter, its check does."""
+    table, start = graphc.constant(np.eye(3, dtype="f4")), graphc.input("start", (), "int64")
+    last, _ = scan(lambda at, _: (at + 1, nn.functional.embedding(at, table)), start, length=3)
+    kept = graphc.where(graphc.constant(True), graphc.ones(()), last.astype("f4"))
+    f = graphc.compile(kept, options=Options(verify=True))
+    assert f(start=0) == 1
+    with pytest.raises(InputError):
+        f(start=2)
+
+
+def test_what_updates_its_own_state_cannot_stand_in_a_loop() -> None:
+    norm = nn.BatchNorm1d(2)
+    x = graphc.input("x", (3, 4, 2))
+    with pytest.raises(InputError, match="a module that updates its own state .* cannot stand inside the loop"):
+        scan(lambda c, one: (c, norm(one)), graphc.zeros(()), x)
+    with nn.evaluating():
+        scan(lambda c, one: (c, norm(one)), graphc.zeros(()), x)
+
+
 def test_train_step_through_a_loop_and_updates_of_what_it_reads() -> None:
     def losses(loop: Callable[..., Any]) -> list[float]:
         cell = Cell(4, "f8")
