@@ -173,25 +173,25 @@ class Tensor:
         return fn.abs(self)
 
     def __and__(self, other: Operand) -> Tensor:
-        return fn.logical_and(self, other)
+        return fn.bitwise_and(self, other)
 
     def __rand__(self, other: Operand) -> Tensor:
-        return fn.logical_and(other, self)
+        return fn.bitwise_and(other, self)
 
     def __or__(self, other: Operand) -> Tensor:
-        return fn.logical_or(self, other)
+        return fn.bitwise_or(self, other)
 
     def __ror__(self, other: Operand) -> Tensor:
-        return fn.logical_or(other, self)
+        return fn.bitwise_or(other, self)
 
     def __xor__(self, other: Operand) -> Tensor:
-        return fn.logical_xor(self, other)
+        return fn.bitwise_xor(self, other)
 
     def __rxor__(self, other: Operand) -> Tensor:
-        return fn.logical_xor(other, self)
+        return fn.bitwise_xor(other, self)
 
     def __invert__(self) -> Tensor:
-        return fn.logical_not(self)
+        return fn.bitwise_invert(self)
 
     def __getitem__(self, key: Any) -> Tensor:
         return fn.getitem(self, key)

@@ -39,7 +39,7 @@ def guarded(g: Growth) -> Tensor:
 
 def integer_unary(g: Growth) -> Tensor:
     x = g.any("i")
-    return g.choices.pick((fn.abs, fn.negative, fn.sign, fn.logical_not))(x)
+    return g.choices.pick((fn.abs, fn.negative, fn.sign, fn.bitwise_invert))(x)
 
 
 def binary(g: Growth) -> Tensor:
@@ -61,7 +61,7 @@ def powers(g: Growth) -> Tensor:
 def integer_binary(g: Growth) -> Tensor:
     x = g.any("i")
     y = g.beside(x, "i")
-    f = g.choices.pick((fn.floor_divide, fn.remainder, fn.logical_and, fn.logical_or, fn.logical_xor, fn.power))
+    f = g.choices.pick((fn.floor_divide, fn.remainder, fn.bitwise_and, fn.bitwise_or, fn.bitwise_xor, fn.power))
     return f(x, fn.clip(y, -1, 5)) if f is fn.power else f(x, y)
 
 

@@ -19,7 +19,8 @@ SPECIAL = np.array([0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -1.5, 1.0, -3.0, 7.25, np.in
 
 # --- elementwise ---
 
-UNARY = "abs negative sign exp expm1 log log1p log2 sqrt square sin cos tan tanh floor ceil round isnan isinf isfinite".split()
+UNARY = """abs negative sign exp expm1 log log1p log2 log10 sqrt square sin cos tan tanh floor ceil trunc round isnan isinf
+isfinite""".split()
 
 
 @pytest.mark.parametrize("name", [*UNARY, "reciprocal"])
@@ -31,7 +32,7 @@ def test_unary(name: str, dtype: type) -> None:
     check(getattr(graphc, name), getattr(np, name), x)
 
 
-@pytest.mark.parametrize("name", ["abs", "negative", "sign", "floor", "ceil", "round", "square", "isnan", "isinf", "isfinite"])
+@pytest.mark.parametrize("name", "abs negative sign floor ceil trunc round square isnan isinf isfinite".split())
 def test_unary_of_integers(name: str) -> None:
     x = np.array([-3, 0, 5], np.int32)
     assert run(getattr(graphc, name), x).dtype == (np.bool_ if name.startswith("is") else np.int32)
@@ -91,8 +92,12 @@ def test_integer_arithmetic(dtype: type) -> None:
             agree(found[nonzero], getattr(np, name)(x[nonzero], y[nonzero]))
         assert not found[~nonzero].any()
     for name in ("and", "or", "xor"):
-        check(getattr(graphc, f"logical_{name}"), getattr(np, f"bitwise_{name}"), x, y)
-    check(graphc.logical_not, np.invert, x)
+        for kind in ("bitwise", "logical"):
+            check(getattr(graphc, f"{kind}_{name}"), getattr(np, f"{kind}_{name}"), x, y)
+        check(getattr(graphc, f"logical_{name}"), getattr(np, f"logical_{name}"), x, y.astype(np.float32))
+    check(lambda x, y: x & y | ~x ^ y, lambda x, y: x & y | ~x ^ y, x, y)
+    check(graphc.bitwise_invert, np.invert, x)
+    check(graphc.logical_not, np.logical_not, x)
     powers = run(graphc.power, np.array([2, 3, -2, 1, -1, 5, 0], dtype), np.array([10, 0, 3, -4, -3, -1, 0], dtype))
     assert powers.tolist() == [1024, 1, -8, 1, -1, 0, 1]
 

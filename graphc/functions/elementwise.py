@@ -133,6 +133,11 @@ def log2(x: Any) -> Tensor:
     return log(x) * (1 / math.log(2))
 
 
+def log10(x: Any) -> Tensor:
+    """Logarithm to base 10."""
+    return log(x) * (1 / math.log(10))
+
+
 def sqrt(x: Any) -> Tensor:
     """Square root; NaN below 0."""
     return mathematics.sqrt(_floating("sqrt", x))
@@ -196,6 +201,12 @@ def ceil(x: Any) -> Tensor:
     return -mathematics.floor(-x) if is_float(x.dtype) else x
 
 
+def trunc(x: Any) -> Tensor:
+    """The nearest integer toward 0; integers stay."""
+    x = as_tensor(x)
+    return where(x < 0, ceil(x), floor(x)) if is_float(x.dtype) else x
+
+
 def round(x: Any) -> Tensor:
     """The nearest integer, ties to even, as NumPy; integers stay."""
     x = as_tensor(x)
@@ -239,26 +250,6 @@ def greater_equal(x: Any, y: Any) -> Tensor:
     """x >= y."""
     left, right = matched("greater_equal", x, y)
     return compare.le(right, left)
-
-
-def logical_and(x: Any, y: Any) -> Tensor:
-    """x and y; integers bitwise."""
-    return compare.and_(*matched("logical_and", x, y))
-
-
-def logical_or(x: Any, y: Any) -> Tensor:
-    """x or y; integers bitwise."""
-    return compare.or_(*matched("logical_or", x, y))
-
-
-def logical_xor(x: Any, y: Any) -> Tensor:
-    """x exclusive-or y; integers bitwise."""
-    return compare.xor(*matched("logical_xor", x, y))
-
-
-def logical_not(x: Any) -> Tensor:
-    """not x; integers bitwise."""
-    return compare.not_(as_tensor(x))
 
 
 def isnan(x: Any) -> Tensor:

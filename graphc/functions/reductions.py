@@ -11,10 +11,11 @@ import graphc.functions.elementwise as ew
 import graphc.functions.shaping as shaping
 from graphc.errors import InputError, ShapeError
 from graphc.functions.convert import as_tensor, cast, promoted
+from graphc.functions.logic import logical_not, truth
 from graphc.op import Op, rule
 from graphc.ops import reduce
 from graphc.tensor import Tensor
-from graphc.types import bool_, int64, is_float, normalize_axes
+from graphc.types import int64, is_float, normalize_axes
 
 
 def _reduce(op: Op, x: Tensor, axis: Any, keepdims: bool, name: str) -> Tensor:
@@ -93,20 +94,15 @@ def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     return _reduce(reduce.argmin, as_tensor(x), axis, keepdims, "argmin")
 
 
-def _truth(x: Any) -> Tensor:
-    x = as_tensor(x)
-    return x if x.dtype == bool_ else ew.not_equal(x, 0)
-
-
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Whether all elements are true (nonzero); true of nothing."""
     # counted rather than min-reduced, because a minimum of nothing does not exist
-    return ew.equal(sum(ew.logical_not(_truth(x)), axis, keepdims), 0)
+    return ew.equal(sum(logical_not(x), axis, keepdims), 0)
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Whether any element is true (nonzero); false of nothing."""
-    return ew.greater(sum(_truth(x), axis, keepdims), 0)
+    return ew.greater(sum(truth(x), axis, keepdims), 0)
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:

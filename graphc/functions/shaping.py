@@ -70,6 +70,25 @@ def arange(start: builtins.int | float, stop: Any = None, step: Any = 1, dtype: 
     return scaled if start == 0 else scaled + start
 
 
+def linspace(start: float, stop: float, num: builtins.int = 50, dtype: Any = DEFAULT_FLOAT) -> Tensor:
+    """`num` numbers from start to stop, both included, at equal distances."""
+    if not is_whole(num) or num < 0:
+        raise InputError(f"linspace: num is an integer, at least 0, not {num!r}")
+    for value in (start, stop):
+        if isinstance(value, bool) or not isinstance(value, _NUMBERS):
+            raise InputError(f"linspace: expected numbers, got {value!r}")
+    return constant(np.linspace(start, stop, num), dtype)
+
+
+def eye(rows: builtins.int, columns: builtins.int | None = None, k: builtins.int = 0, dtype: Any = DEFAULT_FLOAT) -> Tensor:
+    """1 on diagonal k of a matrix, 0 elsewhere; it is square unless `columns` says."""
+    shape = as_shape((rows, rows if columns is None else columns))
+    if not is_whole(k):
+        raise ShapeError(f"eye: k is an integer, not {k!r}")
+    row, column = (arange(size) for size in shape)
+    return astype(ew.equal(expand_dims(row, 1) + k, column), dtype)
+
+
 def astype(x: Any, dtype: Any) -> Tensor:
     """x as another element type; float to integer truncates and saturates, NaN becomes 0."""
     return cast(as_tensor(x), as_dtype(dtype))
