@@ -220,6 +220,18 @@ class Range:
 Where = tuple[Range, ...]  # a conjunction
 
 
+def known_under(index: Index, where: Where) -> Index:
+    """The index where a conjunction holds: a quotient or remainder that it fixes to one value is that value."""
+    fixed: dict[Atom, int] = {}
+    for condition in where:
+        atoms = condition.index.terms
+        if condition.high == condition.low + 1 and len(atoms) == 1 and atoms[0][1] == 1 and not isinstance(atoms[0][0], Axis):
+            fixed[atoms[0][0]] = condition.low - condition.index.const
+    rest = tuple((atom, coef) for atom, coef in index.terms if atom not in fixed)
+    known = sum(coef * fixed[atom] for atom, coef in index.terms if atom in fixed)
+    return Index(rest, index.const + known) if fixed else index
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """One source of a view's elements: where `where` holds, the element at `index` of operand `operand`. Pieces of one view exclude

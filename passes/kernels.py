@@ -9,7 +9,7 @@ import numpy as np
 
 from graphc.cost import label_sizes
 from graphc.graph import Node
-from graphc.index import Index, Where, axes_of, flatten, unflatten
+from graphc.index import Index, Where, axes_of, flatten, known_under, unflatten
 from graphc.op import OPS, Kind
 from graphc.passes.access import leaves
 from graphc.passes.clusters import Cluster
@@ -97,7 +97,7 @@ class KernelBuilder:
         return node in self.memory and node not in self.members
 
     def _load(self, node: Node, index: tuple[Index, ...], where: Where, fill: Any) -> int:
-        offset = flatten(index, node.type.strides)
+        offset = known_under(flatten(index, node.type.strides), where)
         return self._emit(Load(self._slot(self.memory[node]), offset, node.type.dtype, where, fill))
 
     def _as(self, value: int, source: np.dtype, dtype: np.dtype) -> int:
@@ -113,10 +113,14 @@ class KernelBuilder:
                 return self.value(operand, piece.index, where)
             if self._in_memory(operand) and not where:
                 return self._load(operand, piece.index, piece.where, fill)
-        result = self._emit(Const(fill, node.type.dtype))
+        # pieces of a view without a value leave nothing out, so the first may stand for what the others are not
+        result = self._emit(Const(fill, node.type.dtype)) if "value" in node.attrs or not pieces else None
         for piece in pieces:
             inside = self.value(node.inputs[piece.operand], piece.index, where + piece.where)
-            result = self._emit(Apply(OPS["where"], (self._holds(piece.where), inside, result), node.type.dtype)) if piece.where else inside
+            if piece.where and result is not None:
+                inside = self._emit(Apply(OPS["where"], (self._holds(piece.where), inside, result), node.type.dtype))
+            result = inside
+        assert result is not None
         return result
 
     def _holds(self, where: Where) -> int:
@@ -124,10 +128,17 @@ class KernelBuilder:
         result = None
         for condition in where:
             at = self._emit(Coordinate(condition.index))
-            low = self._emit(Apply(OPS["le"], (self._emit(Const(condition.low, int64)), at), bool_))
-            high = self._emit(Apply(OPS["lt"], (at, self._emit(Const(condition.high, int64))), bool_))
-            both = self._emit(Apply(OPS["and"], (low, high), bool_))
-            result = both if result is None else self._emit(Apply(OPS["and"], (result, both), bool_))
+            least, most = condition.index.bounds()
+            tests = []
+            if condition.high == condition.low + 1:
+                tests.append(self._emit(Apply(OPS["eq"], (at, self._emit(Const(condition.low, int64))), bool_)))
+            else:
+                if least < condition.low:
+                    tests.append(self._emit(Apply(OPS["le"], (self._emit(Const(condition.low, int64)), at), bool_)))
+                if most >= condition.high or not tests:
+                    tests.append(self._emit(Apply(OPS["lt"], (at, self._emit(Const(condition.high, int64))), bool_)))
+            for test in tests:
+                result = test if result is None else self._emit(Apply(OPS["and"], (result, test), bool_))
         assert result is not None
         return result
 

@@ -84,10 +84,10 @@ class Body:
 
     def _load(self, instr: Load, copy: int) -> Value:
         a, b, fn = self.addresses, self.b, self.fn
-        if not instr.where and (by := self._repeats(instr)) > 1:
-            return self._repeated(instr, copy, by)
-        pointer, stride, irregular = self._address(instr, copy)
         shared, mask = a.uniform_condition(instr.where), a.lane_condition(instr.where, copy)
+        if (by := self._repeats(instr)) > 1:
+            return self._repeated(instr, copy, by, shared, mask)
+        pointer, stride, irregular = self._address(instr, copy)
         if stride == 0 and irregular is None:
             if mask is not None:
                 some = b.any(mask)
@@ -174,21 +174,41 @@ class Body:
         alone = atom.of.const == 0 and len(atom.of.terms) == 1 and atom.of.coefficient(a.lane_axis) == 1
         return atom.by if alone and a.lanes % atom.by == 0 else 0
 
-    def _repeated(self, instr: Load, copy: int, by: int) -> Value:
-        a, fn = self.addresses, self.fn
+    def _repeated(self, instr: Load, copy: int, by: int, shared: str | None, mask: Value | None) -> Value:
+        """A short vector, each element `by` times. An element is read where one of its lanes wants it."""
+        a, b, fn = self.addresses, self.b, self.fn
         first = fn.op(f"udiv i64 {a.axis[a.lane_axis or 0]}, {by}")
         pointer = a.step(instr.slot, a.pointer(instr.slot, instr.offset), first)
         pointer = a.step(instr.slot, pointer, str(a.copies[copy].shift // by))
         count, live = a.lanes // by, -(-a.copies[copy].live // by)
-        vector = memory.storage_type(instr.dtype, count)
+        if shared is not None:
+            pointer = fn.op(f"select i1 {shared}, ptr {pointer}, ptr {self._fill(instr, count)}")
+        wanted = live_mask(live, count) if live < count else None
+        if mask is not None:
+            parts = [self._every(mask, by, i) for i in range(by)]
+            some = parts[0]
+            for part in parts[1:]:
+                some = b.logical_or(some, part)
+            wanted = some if wanted is None else b.logical_and(some, wanted)
         if count == 1:
-            name = fn.op(f"load {vector}, ptr {pointer}, align {instr.dtype.itemsize}")
-            return self.b.splat(memory.from_storage(self.b, name, instr.dtype, 1), a.lanes)
-        mask = live_mask(live, count) if live < count else None
-        name = memory.load_storage(self.b, instr.dtype, count, pointer, mask, "zeroinitializer")
-        order = ", ".join(f"i32 {lane // by}" for lane in range(a.lanes))
-        name = fn.op(f"shufflevector {vector} {name}, {vector} poison, <{a.lanes} x i32> <{order}>")
-        return memory.from_storage(self.b, name, instr.dtype, a.lanes)
+            if wanted is not None:
+                inside = b.any(wanted) if wanted.lanes > 1 else wanted.name
+                pointer = fn.op(f"select i1 {inside}, ptr {pointer}, ptr {self._fill(instr, 1)}")
+            x = b.splat(memory.load(b, instr.dtype, 1, pointer), a.lanes)
+        else:
+            name = memory.load_storage(b, instr.dtype, count, pointer, wanted, "zeroinitializer")
+            vector, order = memory.storage_type(instr.dtype, count), ", ".join(f"i32 {lane // by}" for lane in range(a.lanes))
+            name = fn.op(f"shufflevector {vector} {name}, {vector} poison, <{a.lanes} x i32> <{order}>")
+            x = memory.from_storage(b, name, instr.dtype, a.lanes)
+        return x if mask is None else b.where(mask, x, b.const(instr.fill, instr.dtype))
+
+    def _every(self, mask: Value, by: int, first: int) -> Value:
+        """Every `by`-th lane of a mask."""
+        count = mask.lanes // by
+        if count == 1:
+            return Value(self.fn.op(f"extractelement {llvm_type(bool_, mask.lanes)} {mask.name}, i64 {first}"), bool_, 1)
+        type_, order = llvm_type(bool_, mask.lanes), lane_steps(int32, by, first, count)
+        return Value(self.fn.op(f"shufflevector {type_} {mask.name}, {type_} poison, <{count} x i32> {order.name}"), bool_, count)
 
     def _runs(self, instr: Load | Store) -> int:
         """How many runs the lanes fall into; 0 where they are too many."""

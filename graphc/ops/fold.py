@@ -103,7 +103,10 @@ def _side_by_side(v: Tensor, attrs: Attrs) -> Tensor:
     return flat
 
 
-def _phase(r: int, size: int, step: int, dilation: int, low: int) -> tuple[int, int, int, int, int] | None:
+Phase = tuple[int, int, int, int, int]
+
+
+def _phase(r: int, size: int, step: int, dilation: int, low: int) -> Phase | None:
     """The elements of a window that fall on positions n = step*q + r: `many` of them, every `stride`-th from `first` on. Each
     comes from the window `apart` positions before that of the element before it; the last one from window q - `shift`. None where
     no element falls there.
@@ -131,10 +134,13 @@ def _by_phases(node: Node, x: Operand, w: Operand, positions: Sequence[str], ins
     counts = [-(-count // step) for count, step in zip(attrs["count"], attrs["step"], strict=True)]
     out = "".join(split_spec(node.inputs[0].attrs["spec"])[2][: node.type.rank])
     parts: dict[tuple[int, ...], Tensor] = {}
+    axes = tuple(x[1].index(label) for label in positions)
+    options = zip(sizes, attrs["step"], attrs["dilation"], attrs["low"], strict=True)
+    phases = [[_phase(r, *one) for r in range(one[1])] for one in options]
+    padded, low = _padded(x[0], axes, counts, phases)
     for phase in itertools.product(*map(range, attrs["step"])):
-        found = [_phase(*one) for one in zip(phase, sizes, attrs["step"], attrs["dilation"], attrs["low"], strict=True)]
-        chosen = [one for one in found if one is not None]
-        if len(chosen) < len(found):
+        chosen = [one for r, many in zip(phase, phases, strict=True) if (one := many[r]) is not None]
+        if len(chosen) < len(phase):
             nothing = with_sizes(node.type.shape, attrs["axes"], counts)
             parts[phase] = fn.zeros(nothing, node.type.dtype)
             continue
@@ -142,10 +148,28 @@ def _by_phases(node: Node, x: Operand, w: Operand, positions: Sequence[str], ins
         at = tuple(w[1].index(label) for label in inside)
         start, step = with_sizes((0,) * w[0].ndim, at, first), with_sizes((1,) * w[0].ndim, at, stride)
         taken = slicing.slice_(w[0], start=start, size=with_sizes(w[0].shape, at, many), step=step)
-        axes = tuple(x[1].index(label) for label in positions)
-        seen = window(x[0], axes=axes, count=tuple(counts), size=many, step=(1,) * len(axes), dilation=apart, low=shift, value=0)
+        inner = tuple(by - before for by, before in zip(shift, low, strict=True))
+        near = (1,) * len(axes)
+        seen = window(padded, axes=axes, count=tuple(counts), size=many, step=near, dilation=apart, low=inner, value=0)
         parts[phase] = contraction(seen, slicing.flip(taken, axes=tuple(sorted(at))), x[1] + "".join(inside), w[1], out)
     return _interleaved(parts, node)
+
+
+def _padded(
+    x: Tensor, axes: Sequence[int], counts: Sequence[int], phases: Sequence[Sequence[Phase | None]]
+) -> tuple[Tensor, list[int]]:
+    """x with zeros around it for the windows of all phases, and how many before each of `axes`."""
+    low, high = [0] * x.ndim, [0] * x.ndim
+    for axis, count, many in zip(axes, counts, phases, strict=True):
+        for one in many:
+            if one is not None:
+                _, _, size, apart, shift = one
+                low[axis] = max(low[axis], shift)
+                high[axis] = max(high[axis], count + (size - 1) * apart - shift - x.shape[axis])
+    before = [low[axis] for axis in axes]
+    if not any(low + high):
+        return x, before
+    return slicing.pad(x, low=tuple(low), high=tuple(high), interior=(0,) * x.ndim, value=0), before
 
 
 def _interleaved(parts: dict[tuple[int, ...], Tensor], node: Node) -> Tensor:
