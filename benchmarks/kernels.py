@@ -2,8 +2,10 @@
 
     python -m benchmarks kernels --families contraction softmax --threads 1 2
 
-Contractions are counted in FLOPs against the FMA peak, everything else in compulsory bytes (each operand and result once) against the triad.
-Every framework runs in a process of its own. Prints a table and writes `out/kernels.json`, and `out/kernels.png` where matplotlib is there.
+Contractions are counted in FLOPs against the FMA peak, everything else in compulsory bytes (each operand and result once)
+against the triad.
+Every framework runs in a process of its own. Prints a table and writes `out/kernels.json`, and `out/kernels.png` where
+matplotlib is there.
 """
 
 from __future__ import annotations
@@ -119,7 +121,8 @@ def runner(framework: str, case: Case, threads: int) -> Callable[[], Any]:
     if framework == "numpy":
         ops = {
             "matmul": np.matmul, "t": lambda x: x.T, "maximum": np.maximum, "exp": np.exp, "sqrt": np.sqrt,
-            "max": lambda x: x.max(-1, keepdims=True), "sum": lambda x: x.sum(-1, keepdims=True), "copy_t": lambda x: np.ascontiguousarray(x.T),
+            "max": lambda x: x.max(-1, keepdims=True), "sum": lambda x: x.sum(-1, keepdims=True),
+            "copy_t": lambda x: np.ascontiguousarray(x.T),
         }  # fmt: skip
         return lambda: formula(np, case.family, list(arrays), ops)
     if framework == "torch":
@@ -128,7 +131,8 @@ def runner(framework: str, case: Case, threads: int) -> Callable[[], Any]:
         torch.set_num_threads(threads)
         ops = {
             "matmul": torch.matmul, "t": lambda x: x.T, "maximum": torch.maximum, "exp": torch.exp, "sqrt": torch.sqrt,
-            "max": lambda x: x.amax(-1, keepdim=True), "sum": lambda x: x.sum(-1, keepdim=True), "copy_t": lambda x: x.T.contiguous(),
+            "max": lambda x: x.amax(-1, keepdim=True), "sum": lambda x: x.sum(-1, keepdim=True),
+            "copy_t": lambda x: x.T.contiguous(),
         }  # fmt: skip
         tensors = [torch.from_numpy(array) for array in arrays]
         return lambda: formula(torch, case.family, tensors, ops)

@@ -16,7 +16,8 @@ def describe() -> str:
             model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), model)
     except OSError:
         pass
-    return f"{model}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {processors} processors, load {os.getloadavg()[0]:.1f}"
 
 
 def fma_peak(threads: int = 1, seconds: float = 0.3) -> float:

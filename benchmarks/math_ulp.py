@@ -1,4 +1,5 @@
-"""The largest error of every native math function, in ULP, over a dense sample: `python -m benchmarks.math_ulp [samples] [levels]`.
+"""The largest error of every native math function, in ULP, over a dense sample: `python -m benchmarks.math_ulp [samples]
+[levels]`.
 
 f32 is compared with NumPy's float64, f64 with its long double; erf in f64 with mpmath at 160 bits, on fewer points. The last
 columns are measured on one core: nanoseconds per element for a sweep over arrays that fit the L1 cache.

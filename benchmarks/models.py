@@ -1,4 +1,5 @@
-"""The models that are measured, as plain data that every framework builds from: layers, batch, optimizer. FLOPs count the contractions of
+"""The models that are measured, as plain data that every framework builds from: layers, batch, optimizer. FLOPs count the
+contractions of
 forward and backward, two for each multiply-add; the gradient with respect to the data is not computed."""
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ class Conv1d(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], kernel: int):
         super().__init__()
-        pairs = zip(widths[:-2], widths[1:-1], strict=True)
+        pairs = pairwise(widths[:-1])
         self.convolutions = nn.ModuleList([nn.Conv1d(a, b, kernel, padding=kernel // 2) for a, b in pairs])
         self.out = nn.Linear(*widths[-2:])
 

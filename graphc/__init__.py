@@ -1,18 +1,18 @@
 """graphc: a symbolic graph compiler for training neural networks on CPUs."""
 
-import graphc.tensor  # noqa: I001 - first: tensors and functions need each other
+# Tensors first: they and the functions on them need each other.
+from graphc.tensor import State, Tensor, constant, input, state
 from graphc.autodiff import custom_vjp, grad, jvp, vjp
 from graphc.errors import DTypeError, GraphcError, InputError, NoValueError, ParseError, ShapeError, VerifyError
-from graphc.functions import *  # noqa: F403
+from graphc.functions import *
 from graphc.functions import __all__ as _functions
-from graphc import nn, optim, random  # noqa: I001 - after what it is built from
+from graphc import nn, optim, random
 from graphc.executable import Executable, compile
 from graphc.options import Options
 from graphc.parse import parse
 from graphc.saving import load, save
 from graphc.scanning import scan
 from graphc.seeding import manual_seed
-from graphc.tensor import State, Tensor, constant, input, state
 from graphc.training import TrainStep, train_step
 from graphc.types import bool_, float32, float64, int32, int64
 

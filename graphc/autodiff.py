@@ -107,7 +107,8 @@ def pull_back(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) 
 
 
 def _total(parts: list[Any]) -> Any:
-    """The sum of contributions. Where each is one slice's, in zeros, and the slices make up the whole, they are put side by side."""
+    """The sum of contributions. Where each is one slice's, in zeros, and the slices make up the whole, they are put side by
+    side."""
     whole = _side_by_side(parts) if len(parts) > 1 else None
     if whole is not None:
         return whole

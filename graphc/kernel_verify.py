@@ -2,7 +2,8 @@
 
  1. slots and values that an instruction names exist; a value is defined before its use
  2. stages: values of an element stay in their stage, or may be read by later stages of elements where lanes run along the row;
-    a row's values may be read by later stages, a reduction's result by later stages only; instructions of a row use outer axes only; the operands of a contraction read their own axes
+    a row's values may be read by later stages, a reduction's result by later stages only; instructions of a row use outer
+    axes only; the operands of a contraction read their own axes
  3. axes have the extents of the kernel
  4. element types: of loads and stores their slot's, of ops what the op's type rule gives, of indices and checks integer
  5. loads and stores stay inside their slot, wherever their predicate holds (gathered offsets are checked by the graph's checks)

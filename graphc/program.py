@@ -167,7 +167,8 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """Axes are numbered batch, m, n, k in turn; each group is a tuple of extents. `lhs` varies over batch, m, k and `rhs` over batch,
+    """Axes are numbered batch, m, n, k in turn; each group is a tuple of extents. `lhs` varies over batch, m, k and `rhs`
+    over batch,
     n, k. In the epilogue value 0 is the finished sum, of type `dtype`; axes are batch, m, n. The sum runs over ascending k."""
 
     batch: tuple[int, ...]
@@ -183,7 +184,8 @@ class Contraction:
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """slots: 0 index[count], 1 update[outer, count, inner], 2 result[outer, size, inner], all contiguous; the result is zeroed first."""
+    """slots: 0 index[count], 1 update[outer, count, inner], 2 result[outer, size, inner], all contiguous; the result is
+    zeroed first."""
 
     outer: int
     count: int
@@ -309,7 +311,8 @@ class FailedCheck:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arena:
-    """Where arena buffers lie: byte offsets, the total, and the largest sum of bytes alive at once (both rounded to `alignment`)."""
+    """Where arena buffers lie: byte offsets, the total, and the largest sum of bytes alive at once (both rounded to
+    `alignment`)."""
 
     offsets: Mapping[Buffer, int]
     size: int
@@ -320,7 +323,8 @@ class Arena:
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """`inputs`, `states`, `consts` and `outputs` are the external buffers in the order of the graph's; a state that is updated
-    is written by exactly one launch, after every other reader. `outputs` may name INPUT, STATE or CONST buffers only by a copy."""
+    is written by exactly one launch, after every other reader. `outputs` may name INPUT, STATE or CONST buffers only by a
+    copy."""
 
     inputs: tuple[Buffer, ...]
     states: tuple[Buffer, ...]

@@ -1,6 +1,7 @@
 """Random tensors: `graphc.random.normal((32, 10))`. Every call of a compiled graph draws afresh.
 
-The bits are a function of (seed, stream, counter): the seed of the executable, the stream of this draw (its module path and its turn
+The bits are a function of (seed, stream, counter): the seed of the executable, the stream of this draw (its module path and
+its turn
 there, in the order of the graph), and how many calls of the executable have succeeded. So they do not depend on threads, nor on
 what was declared before: a graph declared twice draws the same.
 """
@@ -93,7 +94,8 @@ def bernoulli(p: Any, shape: Any = None) -> Tensor:
 
 
 def categorical(logits: Any, axis: int = -1, shape: Any = None) -> Tensor:
-    """An int64 index for each row of unnormalised log-probabilities, by the Gumbel-max trick; `shape` puts more draws in front."""
+    """An int64 index for each row of unnormalised log-probabilities, by the Gumbel-max trick; `shape` puts more draws in
+    front."""
     logits = fn.as_tensor(logits)
     with rule("categorical", logits):
         if not is_float(logits.dtype):
@@ -115,7 +117,8 @@ def _float(name: str, dtype: Any) -> np.dtype:
 
 
 def bind_randomness(graph: Graph, seed: State, counter: State) -> Graph:
-    """The graph drawing its bits from an executable's own seed and counter, and advancing the counter; itself where it draws none."""
+    """The graph drawing its bits from an executable's own seed and counter, and advancing the counter; itself where it draws
+    none."""
     mine = {SEED.node: seed.node, COUNTER.node: counter.node}
     if not any(node in mine for node in graph.nodes):
         return graph

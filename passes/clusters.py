@@ -217,7 +217,8 @@ class Clusters:
         return True
 
     def _spreads(self, node: Node, cluster: Cluster) -> bool:
-        """Whether an elementwise node only spreads values of rows over their elements: whoever reads it can as well read those."""
+        """Whether an elementwise node only spreads values of rows over their elements: whoever reads it can as well read
+        those."""
         if cluster.axes is None or node.op.kind is Kind.REDUCE or node.type.size <= math.prod(cluster.kept):
             return False
         return all(read.base.type.size <= math.prod(cluster.kept) for read in self.reads[node])

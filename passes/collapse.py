@@ -28,7 +28,11 @@ def collapse(kernel: Sweep) -> Sweep:
     runs: list[list[int]] = []
     for axis in kept:
         last = runs[-1][-1] if runs else None
-        if last is not None and (last < split) == (axis < split) and all(_mergeable(index, last, axis, extents[axis]) for index in indices):
+        if (
+            last is not None
+            and (last < split) == (axis < split)
+            and all(_mergeable(index, last, axis, extents[axis]) for index in indices)
+        ):
             runs[-1].append(axis)
         else:
             runs.append([axis])
@@ -50,13 +54,15 @@ def collapse(kernel: Sweep) -> Sweep:
     stages = tuple(Stage(stage.inner, tuple(_moved(instr, values) for instr in stage.body)) for stage in kernel.stages)
     inner = tuple(sizes[outer_count:])
     # lanes need an axis to run along
-    return replace(kernel, outer=tuple(sizes[:outer_count]), inner=inner, stages=stages, vector=kernel.vector if inner else "outer")
+    return replace(
+        kernel, outer=tuple(sizes[:outer_count]), inner=inner, stages=stages, vector=kernel.vector if inner else "outer"
+    )
 
 
 def across_short_rows(kernel: Sweep) -> Sweep:
     """Lanes run across rows where these are short and their elements lie as close as neighbouring rows: windows of a pool.
 
-        outer (64, 16) inner (2, 2), load s0[64*a0 + 2*a1 + 32*a2 + a3]      lanes along a1, two elements apart
+    outer (64, 16) inner (2, 2), load s0[64*a0 + 2*a1 + 32*a2 + a3]      lanes along a1, two elements apart
     """
     last = len(kernel.outer) - 1
     if kernel.vector != "inner" or math.prod(kernel.inner) > SHORT_ROW or last < 0 or kernel.outer[last] < LEAST_LANES:

@@ -4,7 +4,8 @@
     %1 = add %0 (broadcast b)                ->     contraction s0 s1, epilogue: v0 + s2[a1] -> s3     (x, w, b, t0)
     %2 = max %1 {axes=(1,)}                         sweep 32 x 10, inner: max; then exp, sum; then log -> s1     (t0, t1)
 
-An update is stored into its state by the kernel that computes it where all other readers can run before; else it goes through the arena
+An update is stored into its state by the kernel that computes it where all other readers can run before; else it goes
+through the arena
 and is copied at the very end.
 """
 
@@ -65,7 +66,9 @@ def _lower(
         else:
             in_state.setdefault(base_of[value], []).append(memory[state])
     read_elsewhere = _read_elsewhere(order, stored, [base for base, _ in copies])
-    lowering.make_buffers(order, memory, targets, lambda node: node in stored and (node in read_elsewhere or node not in in_state))
+    lowering.make_buffers(
+        order, memory, targets, lambda node: node in stored and (node in read_elsewhere or node not in in_state)
+    )
     for node, buffers in in_state.items():
         targets.setdefault(node, []).extend(buffers)
 
@@ -75,7 +78,9 @@ def _lower(
     body += [_copy(memory[base], buffer) for base, buffer in copies]
     by_buffer = {memory[state]: state for state, _ in graph.updates}
     ordered = () if wrong else in_order(body)
-    return Program(inputs, states, tuple(lowering.consts), outputs, ordered, tuple(lowering.checks), None, graph.name), {by_buffer[buffer] for buffer in wrong}
+    return Program(inputs, states, tuple(lowering.consts), outputs, ordered, tuple(lowering.checks), None, graph.name), {
+        by_buffer[buffer] for buffer in wrong
+    }
 
 
 def _read_elsewhere(order: list[Cluster], stored: set[Node], also: list[Node]) -> set[Node]:
@@ -154,5 +159,3 @@ def _reaches(after: list[set[int]], start: int, goals: set[int]) -> bool:
                 seen.add(i)
                 stack.append(i)
     return False
-
-

@@ -16,7 +16,22 @@ from graphc.passes.clusters import Cluster
 from graphc.passes.collapse import across_short_rows, collapse
 from graphc.passes.contraction import roles
 from graphc.program import (
-    Apply, Buffer, Check, Const, Contraction, Coordinate, Instr, Kernel, Launch, Load, Reduce, Scatter, Slot, Stage, Store, Sweep,
+    Apply,
+    Buffer,
+    Check,
+    Const,
+    Contraction,
+    Coordinate,
+    Instr,
+    Kernel,
+    Launch,
+    Load,
+    Reduce,
+    Scatter,
+    Slot,
+    Stage,
+    Store,
+    Sweep,
 )  # fmt: skip
 from graphc.rewriting import splat
 from graphc.types import bool_, int64, row_major_strides
@@ -236,7 +251,8 @@ class KernelBuilder:
         return [node for node in self.cluster.nodes if node in wanted]
 
     def _stages(self) -> tuple[Stage, ...]:
-        """Row stage 0, element stage 0, row stage 1, ...: a reduction made in element stage k can be read from row stage k + 1 on."""
+        """Row stage 0, element stage 0, row stage 1, ...: a reduction made in element stage k can be read from row stage k +
+        1 on."""
         cluster = self.cluster
         inside = {node: _bases(node, self.members) for node in cluster.nodes}
         wanted = set(self._needed())
@@ -301,7 +317,9 @@ class KernelBuilder:
             self._slot(self.memory[read.base])
         self._slot(self.targets[node][0])
         shape = updates.type.shape
-        outer, count, inner = (int(np.prod(part, dtype=np.int64)) for part in (shape[:axis], shape[axis : axis + rank], shape[axis + rank :]))
+        outer, count, inner = (
+            int(np.prod(part, dtype=np.int64)) for part in (shape[:axis], shape[axis : axis + rank], shape[axis + rank :])
+        )
         return Scatter(outer, count, inner, node.attrs["size"], self._slots())
 
 
@@ -326,4 +344,3 @@ def _closure(roots: list[Node], inside: dict[Node, list[Node]], row: set[Node]) 
                 found.add(base)
                 stack.append(base)
     return found
-

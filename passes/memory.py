@@ -1,6 +1,7 @@
 """Give every arena buffer an offset in one block of memory.
 
-Buffers whose lifetimes overlap do not overlap in memory; a buffer that dies where another is born gives it its place, where the kernel
+Buffers whose lifetimes overlap do not overlap in memory; a buffer that dies where another is born gives it its place, where
+the kernel
 reads each element only at the point that writes it. Placement is greedy, largest first, at the lowest offset that is free.
 
     t0 [0, 2]  4 KB     t1 [1, 3]  4 KB     t2 [3, 5]  4 KB        t0 at 0, t1 at 4096, t2 at 0
@@ -63,7 +64,9 @@ def _heirs(launches: Sequence[tuple[int, Launch]], spans: Sequence[Lifetime]) ->
     heirs: dict[Buffer, Buffer] = {}
     for i, launch in launches:
         slots = {buffer: slot for slot, buffer in enumerate(launch.args)}
-        dying = [old for old in launch.reads if old.space is Space.ARENA and last[old] == i and first[old] < i and old not in taken]
+        dying = [
+            old for old in launch.reads if old.space is Space.ARENA and last[old] == i and first[old] < i and old not in taken
+        ]
         if not dying:
             continue
         found = accesses(launch.kernel)

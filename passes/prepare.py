@@ -1,4 +1,5 @@
-"""Make memory explicit before fusion: a `copy` goes in wherever a kernel needs elements laid out that so far are only shown by a view.
+"""Make memory explicit before fusion: a `copy` goes in wherever a kernel needs elements laid out that so far are only shown
+by a view.
 
     return %1, where %1 = transpose x        ->   %2 = copy %1, return %2
     %1 = contract %0 w, where %0 is a pad    ->   %2 = copy %0, %1 = contract %2 w

@@ -1,4 +1,5 @@
-"""The math functions as native code over arrays, and how far they are from the exact values. For test_math.py and benchmarks/math_ulp.py.
+"""The math functions as native code over arrays, and how far they are from the exact values. For test_math.py and
+benchmarks/math_ulp.py.
 
 exp = native(np.float32, "x86-64-v3")["exp"]
 ulp_error(exp(x), exact("exp", x))     # in units of the last place of the exact values

@@ -74,7 +74,8 @@ def test_large_reductions() -> None:
     x = graphc.input("x", (1_000_003,))
     m = graphc.reshape(x[:1_000_000], (1000, 1000))
     few = graphc.reshape(m, (2, 31250, 16))
-    everything = [x.sum(), x.max(), x.min(), x.argmax(), fn.logsumexp(x), (x * x).sum(), x.mean(), m.sum(), (m - 1.0).max(), fn.logsumexp(m)]
+    everything = [x.sum(), x.max(), x.min(), x.argmax(), fn.logsumexp(x), (x * x).sum(), x.mean()]
+    everything += [m.sum(), (m - 1.0).max(), fn.logsumexp(m)]
     parts = [f(axis=axis) for f in (m.sum, m.max, m.argmin) for axis in (0, 1)]
     parts += [f(axis=axes) for f in (few.sum, few.min) for axes in (0, 1, (0, 1), (1, 2))]
     values = {"x": np.random.default_rng(0).standard_normal(1_000_003).astype(np.float32)}

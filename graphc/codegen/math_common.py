@@ -96,7 +96,8 @@ def two_sum(b: LaneBuilder, x: Value, y: Value) -> tuple[Value, Value]:
 
 
 def split(b: LaneBuilder, x: Value) -> tuple[Value, Value]:
-    """x in two halves of at most half the mantissa each, so that products of halves are exact; |x| far from overflow (Veltkamp)."""
+    """x in two halves of at most half the mantissa each, so that products of halves are exact; |x| far from overflow
+    (Veltkamp)."""
     scaled = b.mul(x, b.const(2.0 ** ((FORMAT[x.dtype].mantissa + 2) // 2) + 1, x.dtype))
     high = b.sub(scaled, b.sub(scaled, x))
     return high, b.sub(x, high)

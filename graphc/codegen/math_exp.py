@@ -123,7 +123,7 @@ def expm1(b: LaneBuilder, x: Value) -> Value:
 def sigmoid(b: LaneBuilder, x: Value) -> Value:
     """1 / (1 + e^-x), relatively accurate in both tails.
 
-    With e^-x = 2^n (1 + z) and n = p + q, it is 2^-q / (2^p (1 + z) + 2^-q): nothing overflows, and only the quotient is denormal.
+    With e^-x = 2^n (1 + z) and n = p + q, it is 2^-q / (2^p (1 + z) + 2^-q): nothing overflows, only the quotient is denormal.
     """
     layout = FORMAT[x.dtype]
     # Where e^x would round to 0; at the other end e^-x no longer counts beside 1.
@@ -135,7 +135,8 @@ def sigmoid(b: LaneBuilder, x: Value) -> Value:
     # rest holds q + bias, and 2^-q has the exponent 2 bias - rest.
     rest = b.sub(bits, half)
     inverse = b.bitcast_float(b.shift_left(b.sub(b.const(2 * layout.bias, rest.dtype), rest), layout.mantissa))
-    # The sum of the two powers is exact up to n = mantissa. Beyond, what it lost goes in with the small term, where it is rounded less.
+    # The sum of the two powers is exact up to n = mantissa. Beyond, what it lost goes in with the small term, where it is
+    # rounded less.
     total, lost = fast_two_sum(b, power, inverse)
     return b.div(inverse, b.add(total, b.fma(power, z, lost)))
 

@@ -138,7 +138,8 @@ def _power_of_literal(b: LaneBuilder, x: Value, y: float) -> Value | None:
 
 
 def power(b: LaneBuilder, x: Value, y: Value) -> Value:
-    """x^y as C's pow: x^0 = 1^y = 1 even for NaN; NaN for finite x < 0 and finite non-integral y; (-0)^y keeps the sign for odd y."""
+    """x^y as C's pow: x^0 = 1^y = 1 even for NaN; NaN for finite x < 0 and finite non-integral y; (-0)^y keeps the sign for
+    odd y."""
     if y.is_literal:
         special = _power_of_literal(b, x, literal_value(y))
         if special is not None:

@@ -3,7 +3,8 @@
     |x| = n pi/2 + r + low;   sin r = r + r^3 p(r^2),   cos r = 1 - r^2 / 2 + r^4 q(r^2);   n mod 4 tells which, and its sign
 
 pi/2 is a sum of parts with n times each part exact, until what is left is below the last bit of the smallest r that a float
-comes to. With FMA a part may be a whole float, since x - n part is rounded only once and there fits. Without it, f32 reduces in f64.
+comes to. With FMA a part may be a whole float, since x - n part is rounded only once and there fits. Without it, f32 reduces
+in f64.
 Accurate to |x| <= 2^20; beyond `LIMIT` (2^22 for f32, 2^30 for f64, where n leaves the parts' range), x counts as 0.
 """
 

@@ -3,7 +3,8 @@
     image rows of 14, padded to 16; lanes along (y, x):      lanes 0 .. 13 at p, p + 1, ..., lanes 14 and 15 from p + 16 on
     two masked loads in place of a gather of 16 lanes
 
-A map that is no stride along the lanes often is one between breaks. Whether every register has few enough of them is decided here,
+A map that is no stride along the lanes often is one between breaks. Whether every register has few enough of them is decided
+here,
 by looking at all.
 """
 
