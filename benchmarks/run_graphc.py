@@ -54,7 +54,22 @@ def cnn2d(widths: tuple[int, ...]) -> nn.Module:
     )  # fmt: skip
 
 
+class Sequence(nn.Module):
+    """An embedding, a recurrent layer, and logits for each token."""
+
+    def __init__(self, kind: str, tokens: int, embedding: int, hidden: int):
+        super().__init__()
+        self.embedding = nn.Embedding(tokens, embedding)
+        self.layer = (nn.LSTM if kind == "lstm" else nn.GRU)(embedding, hidden, batch_first=True)
+        self.out = nn.Linear(hidden, tokens)
+
+    def forward(self, x: graphc.Tensor) -> graphc.Tensor:
+        return self.out(self.layer(self.embedding(x))[0]).reshape(-1, self.out.out_features)
+
+
 def build(model: Model) -> nn.Module:
+    if model.length:
+        return Sequence(model.kind, *model.widths)
     if model.kind == "conv1d":
         return Conv1d(model.widths, model.kernel)
     if model.kind == "cnn2d":
@@ -73,7 +88,7 @@ def main() -> None:
     xb, yb = model.data()
     start = time.perf_counter()
     net = build(model)
-    x = graphc.input("x", xb.shape)
+    x = graphc.input("x", xb.shape, xb.dtype)
     y = graphc.input("y", yb.shape, "int32")
     parameters = list(net.parameters())
     opt: optim.Optimizer

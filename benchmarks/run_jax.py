@@ -25,6 +25,11 @@ def parameters(model: Model) -> Params:
     rng = np.random.default_rng(0)
     if model.kind == "mlp":
         return [linear(rng, a, b) for a, b in zip(model.widths, model.widths[1:], strict=False)]
+    if model.length:
+        tokens, embedding, hidden = model.widths
+        gates = {"lstm": 4, "gru": 3}[model.kind] * hidden
+        table = jnp.asarray(rng.standard_normal((tokens, embedding)), jnp.float32)
+        return table, linear(rng, embedding, gates), linear(rng, hidden, gates), linear(rng, hidden, tokens)
     if model.size:
         layers = []
         for a, b in zip(model.widths[:-2], model.widths[1:-1], strict=True):
@@ -72,11 +77,43 @@ def convolve(model: Model, params: Params, x: jax.Array) -> jax.Array:
     return apply(last, x.mean(tuple(range(2, x.ndim))))
 
 
+def lstm_step(carry: tuple[jax.Array, jax.Array], x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    i, f, g, o = jnp.split(x, 4, -1)
+    c = jax.nn.sigmoid(f) * carry[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
+def gru_step(h: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    (xr, xz, xn), (hr, hz, hn) = jnp.split(x, 3, -1), jnp.split(y, 3, -1)
+    z = jax.nn.sigmoid(xz + hz)
+    n = jnp.tanh(xn + jax.nn.sigmoid(xr + hr) * hn)
+    return n + z * (h - n)
+
+
+def sequence(model: Model, params: Params, tokens: jax.Array) -> jax.Array:
+    """The product with the input stands in front of the loop."""
+    table, inner, recurrent, last = params
+    xs = apply(inner, table[tokens].swapaxes(0, 1))
+
+    def step(carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+        if model.kind == "lstm":
+            carry = lstm_step(carry, x + apply(recurrent, carry[0]))
+            return carry, carry[0]
+        h = gru_step(carry, x, apply(recurrent, carry))
+        return h, h
+
+    h = jnp.zeros((xs.shape[1], model.widths[2]))
+    _, hs = jax.lax.scan(step, (h, h) if model.kind == "lstm" else h, xs)
+    return apply(last, hs.swapaxes(0, 1)).reshape(-1, model.widths[0])
+
+
 def forward(model: Model, params: Params, x: jax.Array) -> jax.Array:
     if model.kind == "mlp":
         for layer in params[:-1]:
             x = jax.nn.relu(apply(layer, x))
         return apply(params[-1], x)
+    if model.length:
+        return sequence(model, params, x)
     if model.size:
         return convolve(model, params, x)
     blocks, last = params

@@ -53,7 +53,22 @@ def cnn2d(widths: tuple[int, ...]) -> nn.Module:
     )  # fmt: skip
 
 
+class Sequence(nn.Module):
+    """An embedding, a recurrent layer, and logits for each token."""
+
+    def __init__(self, kind: str, tokens: int, embedding: int, hidden: int):
+        super().__init__()
+        self.embedding = nn.Embedding(tokens, embedding)
+        self.layer = (nn.LSTM if kind == "lstm" else nn.GRU)(embedding, hidden, batch_first=True)
+        self.out = nn.Linear(hidden, tokens)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.layer(self.embedding(x))[0]).reshape(-1, self.out.out_features)
+
+
 def build(model: Model) -> nn.Module:
+    if model.length:
+        return Sequence(model.kind, *model.widths)
     if model.kind == "conv1d":
         return Conv1d(model.widths, model.kernel)
     if model.kind == "cnn2d":
