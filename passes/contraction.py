@@ -42,13 +42,11 @@ def roles(node: Node) -> Roles:
     x_labels, w_labels, out = labels = split_spec(node.attrs["spec"])
     lhs, rhs = (1, 0) if out and out[-1] in x_labels and out[-1] not in w_labels else (0, 1)
     left, right = labels[lhs], labels[rhs]
-    groups = (
-        (label for label in out if label in left and label in right),
-        (label for label in left if label in out and label not in right),
-        (label for label in out if label not in left),
-        (label for label in left if label not in out),
-    )
-    return Roles(lhs, rhs, *("".join(group) for group in groups), (x_labels, w_labels), out)
+    batch = "".join(label for label in out if label in left and label in right)
+    m = "".join(label for label in left if label in out and label not in right)
+    n = "".join(label for label in out if label not in left)
+    k = "".join(label for label in left if label not in out)
+    return Roles(lhs, rhs, batch, m, n, k, (x_labels, w_labels), out)
 
 
 def source_axes(view: Node) -> tuple[int, ...] | None:

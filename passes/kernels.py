@@ -307,7 +307,8 @@ class KernelBuilder:
                 self._place(other, False)
         epilogue = self._flush()
         batch, m, n, k = (tuple(sizes[label] for label in group) for group in groups)
-        return Contraction(batch, m, n, k, *operands, epilogue, self._slots(), node.type.dtype)
+        lhs, rhs = operands
+        return Contraction(batch, m, n, k, lhs, rhs, epilogue, self._slots(), node.type.dtype)
 
     def _scatter(self, node: Node) -> Scatter:
         index, updates = node.inputs

@@ -58,7 +58,7 @@ class Body:
         elif self._turns(instr):
             if isinstance(instr, Store):
                 turned_store(self.b, self.addresses, instr, [self.value(instr.value, copy) for copy in copies])
-            else:
+            elif isinstance(instr, Load):
                 self.values[number] = turned_load(self.b, self.addresses, instr)
         elif isinstance(instr, Load):
             self.values[number] = tuple([self._load(instr, copy) for copy in copies])
@@ -106,10 +106,10 @@ class Body:
                 whole = b.splat(Value(shared, bool_, 1), lanes)
                 mask = whole if mask is None else b.logical_and(mask, whole)
             if (runs := self._runs(instr)) and irregular is not None:
-                x = _splat(instr)
+                raw = _splat(instr)
                 for start, inside in self._each_run(instr, pointer, stride, irregular, runs, self._alive(mask, live)):
-                    x = memory.load_storage(b, instr.dtype, lanes, start, inside, x)
-                return memory.from_storage(b, x, instr.dtype, lanes)
+                    raw = memory.load_storage(b, instr.dtype, lanes, start, inside, raw)
+                return memory.from_storage(b, raw, instr.dtype, lanes)
             pointers = self._pointers(instr.dtype, pointer, stride, irregular)
             return memory.gather(b, instr.dtype, lanes, pointers, self._alive(mask, live), _splat(instr))
         mask = mask if instr.slot in self.padded else self._alive(mask, live)
@@ -213,7 +213,7 @@ class Body:
     def _runs(self, instr: Load | Store) -> int:
         """How many runs the lanes fall into; 0 where they are too many."""
         a = self.addresses
-        if a.lane_axis is None or getattr(instr, "gather", ()):
+        if a.lane_axis is None or (isinstance(instr, Load) and instr.gather):
             return 0
         return count_runs(instr.offset, a.lane_axis, a.lanes)
 

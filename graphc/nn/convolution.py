@@ -47,7 +47,7 @@ class _Conv(Module):
                 raise InputError(f"{name}: padding must be {allowed}, not {padding!r}")
             if padding == "same" and any(one != 1 for one in self.stride):
                 raise InputError(f"{name}: padding='same' needs stride 1, got {self.stride}")
-        self.padding = padding if isinstance(padding, str) else sizes(name, "padding", padding, self.rank)
+        self.padding: Any = padding if isinstance(padding, str) else sizes(name, "padding", padding, self.rank)
         kind = float_type(name, dtype)
         lead = (self.out_channels, self.in_channels // self.groups)
         if self.transposed:

@@ -243,7 +243,11 @@ def _concat_samples(rng: np.random.Generator) -> Iterator[Sample]:
         yield Sample(tuple(rng.standard_normal(shape) for shape in shapes), {"axis": axis})
 
 
-concat = declare(
+def _concat_lift(node: Node, *xs: Tensor) -> Tensor:
+    return concat(*xs, axis=node.attrs["axis"] + 1)
+
+
+concat: Op = declare(
     "concat",
     Kind.VIEW,
     doc="Operands one after another along `axis`.",
@@ -251,7 +255,7 @@ concat = declare(
     ref=lambda attrs, *xs: np.concatenate(xs, attrs["axis"]),
     pieces=_concat_pieces,
     backward=_concat_backward,
-    lift=lambda node, *xs: concat(*xs, axis=node.attrs["axis"] + 1),
+    lift=_concat_lift,
     samples=_concat_samples,
     rewrites=(_concat_one,),
 )
