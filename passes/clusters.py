@@ -13,68 +13,19 @@ read at the very point where it is made, and where no path leaves the cluster an
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable
 
 from graphc.graph import Graph, Node
 from graphc.index import Index, axes_of, flatten
 from graphc.op import OPS, Kind
-from graphc.passes.access import Read, flat_of, is_free, leaves, recoordinate
+from graphc.passes.access import Read, flat_of, is_free, leaves
+from graphc.passes.cluster import Cluster
 from graphc.types import row_major_strides
 
 MAX_NODES = 256  # emission is superlinear in the size of a kernel
 MAX_EPILOGUE = 48
 # A reduction with fewer rows than this and more elements than that would put a large sweep on one thread.
 FEW_ROWS, MANY_ELEMENTS = 16, 1 << 17
-
-
-@dataclass(eq=False)
-class Cluster:
-    contract: bool  # a contraction and its epilogue, else a sweep
-    shape: tuple[int, ...]
-    axes: tuple[int, ...] | None
-    nodes: list[Node] = field(default_factory=list)
-    row: set[Node] = field(default_factory=set)  # nodes at row level
-    shapes: set[tuple[tuple[int, ...], bool]] = field(default_factory=set)  # (shape, at row level) of the nodes
-    entering: list[Node] = field(default_factory=list)  # nodes that read other clusters
-    closed: bool = False  # takes no more nodes
-    assembled: list[Node] = field(default_factory=list)  # copies of concatenations of its nodes, stored piece by piece
-    before: set[Cluster] = field(default_factory=set)
-    after: set[Cluster] = field(default_factory=set)
-    depth: int = 0
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        return tuple(size for axis, size in enumerate(self.shape) if axis not in (self.axes or ()))
-
-    def is_live(self, stored: Collection[Node]) -> bool:
-        """Whether something of it is stored or checked."""
-        return any(node in stored or node.op.effect for node in (*self.nodes, *self.assembled))
-
-    def flat(self, row: bool) -> Index:
-        """The position of a value of the given level, over the axes of the domain."""
-        return _flat_of_row(self.shape, self.axes or ()) if row else flat_of(self.shape)
-
-    def coordinates(self, shape: tuple[int, ...], row: bool) -> tuple[Index, ...] | None:
-        """Where a node of `shape` finds its element at a point of the domain; None where it does not fit simply."""
-        return _coordinates(self.shape, self.axes or () if row else None, shape)
-
-
-@lru_cache(maxsize=4096)
-def _flat_of_row(shape: tuple[int, ...], axes: tuple[int, ...]) -> Index:
-    kept = [axis for axis in range(len(shape)) if axis not in axes]
-    return flatten([axes_of(shape)[axis] for axis in kept], row_major_strides([shape[axis] for axis in kept]))
-
-
-@lru_cache(maxsize=4096)
-def _coordinates(domain: tuple[int, ...], axes: tuple[int, ...] | None, shape: tuple[int, ...]) -> tuple[Index, ...] | None:
-    """`axes` are those that a row does without; None for elements."""
-    if math.prod(shape) != math.prod(size for axis, size in enumerate(domain) if axis not in (axes or ())):
-        return None
-    if axes is None and shape == domain:
-        return axes_of(shape)
-    return recoordinate(flat_of(domain) if axes is None else _flat_of_row(domain, axes), shape)
 
 
 class Clusters:

@@ -16,7 +16,8 @@ from graphc.index import Index
 from graphc.kernel_verify import in_place
 from graphc.op import Kind
 from graphc.options import Options
-from graphc.passes.clusters import Cluster, Clusters
+from graphc.passes.cluster import Cluster
+from graphc.passes.clusters import Clusters
 from graphc.passes.dependencies import in_order
 from graphc.passes.loops import Lowering
 from graphc.passes.prepare import prepare

@@ -12,7 +12,7 @@ from graphc.graph import Node
 from graphc.index import Index, Where, axes_of, flatten, known_under, unflatten
 from graphc.op import OPS, Kind
 from graphc.passes.access import leaves
-from graphc.passes.clusters import Cluster
+from graphc.passes.cluster import Cluster
 from graphc.passes.collapse import across_short_rows, collapse
 from graphc.passes.contraction import roles
 from graphc.program import (

@@ -22,7 +22,8 @@ from graphc.index import Index
 from graphc.op import Kind
 from graphc.options import Options
 from graphc.passes.access import is_free, whole
-from graphc.passes.clusters import Cluster, Clusters
+from graphc.passes.cluster import Cluster
+from graphc.passes.clusters import Clusters
 from graphc.passes.dependencies import in_order
 from graphc.passes.kernels import KernelBuilder
 from graphc.passes.prepare import prepare

@@ -8,7 +8,8 @@ from graphc.graph import Node
 from graphc.index import axes_of
 from graphc.op import Kind
 from graphc.passes.access import leaves
-from graphc.passes.clusters import Cluster, Clusters
+from graphc.passes.cluster import Cluster
+from graphc.passes.clusters import Clusters
 
 MAX_RECOMPUTED = 6  # ops behind a value that is computed again rather than stored
 MAX_RECOMPUTED_COST = 8
