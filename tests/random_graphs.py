@@ -201,7 +201,8 @@ def broadcasts(a: tuple[int, ...], b: tuple[int, ...], limit: int) -> bool:
 
 def random_case(choices: Choices, moves: int, large: bool = False) -> Case:
     """A whole training graph, with at most so many moves before its gradients. `large`: of tensors that are worth threads."""
-    from random_moves import MOVES, finish
+    from random_endings import finish
+    from random_moves import MOVES
 
     growth = Growth(choices, np.random.default_rng(choices.below(1 << 16)), choices.chance(15))
     if large:
