@@ -61,10 +61,10 @@ def load(path: str | os.PathLike[str], what: Any) -> None:
         arrays = decode(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"load: {os.fspath(path)} is not a safetensors file: {error}") from None
-    parts = _parts(what)
     left = dict(arrays)
     plans = []
-    for prefix, part in parts.items():
+    # names may hold slashes: what lies below "a/b" is not a part of "a"
+    for prefix, part in sorted(_parts(what).items(), key=lambda item: -len(item[0])):
         mine = {key[len(prefix) :]: left.pop(key) for key in list(left) if key.startswith(prefix)}
         plans.append((part, mine, _check(part, mine)))
     if left:

@@ -98,10 +98,10 @@ class Tensor:
     __hash__ = object.__hash__  # by identity, so that tensors are dictionary keys although == builds a node
 
     def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]
-        return fn.equal(self, other)
+        return NotImplemented if other is None else fn.equal(self, other)  # x == None is False, x != None is True
 
     def __ne__(self, other: Operand) -> Tensor:  # type: ignore[override]
-        return fn.not_equal(self, other)
+        return NotImplemented if other is None else fn.not_equal(self, other)
 
     def __lt__(self, other: Operand) -> Tensor:
         return fn.less(self, other)

@@ -86,6 +86,8 @@ def as_input(name: str, value: Any, dtype: np.dtype, shape: tuple[int, ...]) -> 
 def _as_array(value: Any, expected: str) -> np.ndarray:
     """NumPy arrays and scalars, Python numbers and lists, or what has `__array__` or `__dlpack__`."""
     try:
+        if hasattr(value, "detach"):  # a torch tensor: its gradient is not asked for
+            value = value.detach()
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             array = np.from_dlpack(value)
         else:

@@ -278,6 +278,7 @@ def test_a_tensor_has_no_value():
             convert(x.sum())
         assert isinstance(caught.value, TypeError)  # as Python says it of any object that is no number
     assert x.__array_ufunc__ is None
+    assert (x == None, x != None) == (False, True)  # noqa: E711 - as in PyTorch
     assert isinstance(A[0, :2] * x, graphc.Tensor)
     with pytest.raises(TypeError):
         np.exp(x)

@@ -32,6 +32,13 @@ class Foreign:
         return self.array
 
 
+class Trained(Foreign):
+    """As a torch tensor that requires a gradient."""
+
+    def detach(self) -> Foreign:
+        return Foreign(self.array)
+
+
 class OnlyDlpack:
     def __init__(self, array: np.ndarray):
         self.array = array
@@ -71,6 +78,7 @@ def test_arrays_that_fit_are_passed_on():
         (float32, np.frombuffer(b"\0" + np.array([3, 4], np.float32).tobytes(), np.float32, 2, 1), [3, 4]),
         (float32, Foreign(np.array([3.0, 4.0])), [3, 4]),
         (int64, OnlyDlpack(np.array([3, 4])), [3, 4]),
+        (float32, Trained(np.array([3.0, 4.0]), RuntimeError("requires grad")), [3, 4]),
     ],
 )
 def test_what_is_cast_or_copied(dtype, value, expected):

@@ -315,6 +315,9 @@ def test_save_a_dict_of_steps_and_optimizers(tmp_path: Path):
     step(X, Y), second.weight.assign(second.weight.numpy() * 0), setattr(other, "lr", 7.0)
     graphc.load(tmp_path / "all.safetensors", parts)
     assert same(values(first), before[0]) and same(values(second), before[1]) and other.lr == 0.1
+    nested = {"a": step, "a/b": other}  # a name may hold slashes
+    graphc.save(tmp_path / "all.safetensors", nested)
+    graphc.load(tmp_path / "all.safetensors", nested)
 
 
 def test_a_file_that_does_not_fit_changes_nothing(tmp_path: Path):
