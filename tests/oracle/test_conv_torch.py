@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from module_peer import same
 from torch_peer import agree, same_function, torch
 
 from graphc import nn
@@ -91,21 +92,45 @@ def _transferred(mine: nn.Module, peer: Any) -> tuple[Any, Any]:
     return list(mine.parameters()), list(peer.parameters())
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "options", "shape"),
-    [
-        ("Conv1d", (3, 4, 3), {"padding": 1}, (2, 3, 9)),
-        ("Conv1d", (4, 6, 3, 2, 1, 1, 2, False), {}, (2, 4, 9)),
-        ("Conv2d", (3, 4, (3, 2)), {"stride": (2, 1)}, (2, 3, 9, 8)),
-        ("Conv2d", (4, 4, 3, 1, "same", 2, 4), {}, (2, 4, 9, 8)),
-        ("ConvTranspose1d", (3, 4, 3, 2, 1, 1), {}, (2, 3, 9)),
-        ("ConvTranspose2d", (4, 6, 3, 2, 1, 1, 2, False, 1), {}, (2, 4, 5, 4)),
-    ],
-)
-def test_modules(name: str, arguments: tuple[Any, ...], options: dict[str, Any], shape: tuple[int, ...]) -> None:
-    mine = getattr(nn, name)(*arguments, **options, dtype="float64")
-    peer = getattr(torch.nn, name)(*arguments, **options, dtype=torch.float64)
-    agree(mine, peer, np.random.default_rng(2).normal(size=shape), parameters=_transferred(mine, peer))
+MODULES: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
+    ("Conv1d", (3, 4, 3), {"padding": 1}, (2, 3, 9)),
+    ("Conv1d", (3, 4, 4), {"padding": "same", "dilation": 2}, (2, 3, 19)),
+    ("Conv1d", (3, 5, 5), {"stride": 2, "padding": 2}, (3, 3, 21)),
+    ("Conv1d", (4, 6, 3, 2, 1, 1, 2, False), {}, (2, 4, 9)),
+    ("Conv1d", (16, 33, 5), {"padding": 2}, (4, 16, 50)),
+    ("Conv1d", (6, 12, 3), {"groups": 6, "stride": 3}, (2, 6, 17)),
+    ("Conv2d", (3, 4, (3, 2)), {"stride": (2, 1)}, (2, 3, 9, 8)),
+    ("Conv2d", (4, 4, 3, 1, "same", 2, 4), {}, (2, 4, 9, 8)),
+    ("Conv2d", (3, 8, 3), {"padding": 1}, (4, 3, 16, 16)),
+    ("Conv2d", (5, 7, 5), {"padding": 2, "stride": 2}, (2, 5, 13, 14)),
+    ("Conv2d", (8, 20, 3), {"padding": "valid", "bias": False}, (3, 8, 14, 14)),
+    ("Conv2d", (6, 9, 1), {"groups": 3}, (2, 6, 7, 5)),
+    ("ConvTranspose1d", (3, 4, 3, 2, 1, 1), {}, (2, 3, 9)),
+    ("ConvTranspose1d", (6, 4, 5), {"groups": 2, "dilation": 2, "padding": 3}, (2, 6, 11)),
+    ("ConvTranspose2d", (4, 6, 3, 2, 1, 1, 2, False, 1), {}, (2, 4, 5, 4)),
+    ("ConvTranspose2d", (5, 3, 4, 2, 1), {}, (2, 5, 7, 8)),
+    ("MaxPool1d", (3, 2, 1), {"dilation": 2}, (2, 3, 19)),
+    ("MaxPool1d", (2,), {"ceil_mode": True}, (2, 3, 19)),
+    ("MaxPool2d", (2,), {}, (2, 3, 16, 18)),
+    ("MaxPool2d", ((3, 2), (2, 1), (1, 0)), {}, (2, 3, 9, 8)),
+    ("AvgPool1d", (3, 2, 1), {"count_include_pad": False}, (2, 3, 19)),
+    ("AvgPool2d", (2,), {}, (2, 3, 16, 18)),
+    ("AvgPool2d", (3, 2, 1, True), {"divisor_override": 5}, (2, 3, 9, 8)),
+    ("AdaptiveAvgPool1d", (4,), {}, (2, 3, 11)),
+    ("AdaptiveAvgPool2d", ((3, None),), {}, (2, 3, 8, 9)),
+    ("AdaptiveMaxPool1d", (4,), {}, (2, 3, 11)),
+    ("AdaptiveMaxPool2d", ((3, 2),), {}, (2, 3, 8, 9)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "arguments", "options", "shape"), MODULES, ids=str)
+def test_modules(name: str, arguments: tuple[Any, ...], options: dict[str, Any], shape: tuple[int, ...], dtype: str) -> None:
+    """Compiled: outputs, gradients, and 20 steps of training."""
+    typed = [{"dtype": dtype}, {"dtype": getattr(torch, dtype)}] if name.startswith("Conv") else [{}, {}]
+    mine = getattr(nn, name)(*arguments, **options, **typed[0])
+    peer = getattr(torch.nn, name)(*arguments, **options, **typed[1])
+    same(mine, peer, np.random.default_rng(2).normal(size=shape).astype(dtype))
 
 
 def test_output_size_of_a_transposed_convolution() -> None:
