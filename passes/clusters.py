@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from graphc.graph import Graph, Node
 from graphc.index import Index, axes_of, flatten
@@ -38,6 +39,7 @@ class Clusters:
         self.owner: dict[Node, Cluster] = {}
         self.reads: dict[Node, list[Read]] = {}  # at the node's own axes (a reduction: at its operand's)
         self.barriers: dict[Node, list[Read]] = {}  # reads that need stored memory
+        self.reductions: dict[tuple[Any, ...], list[Node]] = {}  # by what they read, and over which axes
         for node in graph.nodes:
             if node.op.kind is Kind.SOURCE or is_free(node) or node.op.kind is Kind.VIEW:
                 continue
@@ -113,8 +115,19 @@ class Clusters:
                     if other is not chosen and not other.contract:
                         self._merge(chosen, other)
                         chosen = self.owner[node]
+            if node.op.kind is Kind.REDUCE:
+                chosen = self._beside(node, chosen)
         if chosen is None:
             self._start(node)
+
+    def _beside(self, node: Node, chosen: Cluster | None) -> Cluster | None:
+        """The cluster of another reduction of the same elements over the same axes, if `node`, not placed yet, may join it."""
+        alike = self.reductions.setdefault((tuple(self.reads[node]), node.inputs[0].type.shape, node.attrs["axes"]), [])
+        if chosen is None:
+            clusters = dict.fromkeys(self.owner[other] for other in alike)
+            chosen = next((cluster for cluster in clusters if self._join(node, cluster)), None)
+        alike.append(node)
+        return chosen
 
     def _start(self, node: Node) -> None:
         reducing = node.op.kind is Kind.REDUCE
