@@ -341,6 +341,7 @@ X, Y, N = graphc.input("x", (32, 784)), graphc.input("w", (768, 10)), graphc.inp
         (lambda: graphc.split(X, "2"), ShapeError, "sections is an integer or a tuple"),
         (lambda: graphc.roll(X, (1, 2, 3), (0, 1)), ShapeError, "do not pair up"),
         (lambda: graphc.repeat(X, -1), ShapeError, "repetitions is an integer, at least 0"),
+        (lambda: graphc.pad(X, 2**60), ShapeError, "too large to address"),
         (lambda: graphc.pad(X, 1.5), ShapeError, "pad_width holds integers"),
         (lambda: graphc.pad(X, 1, [1, 2]), ShapeError, "value is one number"),
         (lambda: graphc.tril(X, 0.5), ShapeError, "k is an integer"),
