@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from graphc.program import Buffer, Launch, Loop, Space
+from graphc.program import Buffer, Launch, Loop, Program, Space
 
 
 def launches(body: Iterable[Launch | Loop]) -> Iterator[Launch]:
@@ -24,6 +24,16 @@ def loops(body: Iterable[Launch | Loop]) -> Iterator[Loop]:
         if isinstance(item, Loop):
             yield item
             yield from loops(item.body)
+
+
+def buffers(program: Program) -> tuple[Buffer, ...]:
+    """The external buffers of a program, then the arena's in order of first use, those that loops use last."""
+    seen = dict.fromkeys(program.inputs + program.states + program.consts + program.outputs)
+    for launch in launches(program.body):
+        seen.update(dict.fromkeys(buffer for buffer in launch.args if buffer.space is not Space.PART))
+    for loop in loops(program.body):
+        seen.update(dict.fromkeys(part.whole for part in loop.parts if part.whole.space is not Space.PART))
+    return tuple(seen)
 
 
 @dataclass(slots=True)

@@ -338,14 +338,9 @@ class Program:
     @property
     def buffers(self) -> tuple[Buffer, ...]:
         """All buffers: external ones, then the arena's in order of first use. Parts of others are none."""
-        from graphc.nesting import launches, loops
+        from graphc.nesting import buffers
 
-        seen = dict.fromkeys(self.inputs + self.states + self.consts + self.outputs)
-        for launch in launches(self.body):
-            seen.update(dict.fromkeys(buffer for buffer in launch.args if buffer.space is not Space.PART))
-        for loop in loops(self.body):
-            seen.update(dict.fromkeys(part.whole for part in loop.parts if part.whole.space is not Space.PART))
-        return tuple(seen)
+        return buffers(self)
 
     def __str__(self) -> str:
         from graphc.program_text import print_program
