@@ -10,7 +10,7 @@ import numpy as np
 
 import graphc.functions as fn
 from graphc.compiler import MemoryReport, Native, check_options, check_seed, check_threads, states_of
-from graphc.errors import InputError
+from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph import Graph
 from graphc.op import label_of
 from graphc.options import Options
@@ -252,6 +252,7 @@ def _checked_updates(updates: Mapping[State, Any]) -> dict[State, Tensor]:
             raise InputError(f"updates: expected a state, got {state!r}")
         tensor = value if isinstance(value, Tensor) else fn.as_tensor(value, state.dtype)
         if tensor.type != state.type:
-            raise InputError(f"updates: state {state.name} is {state.type}, its new value {tensor.type}")
+            kind = ShapeError if tensor.shape != state.shape else DTypeError
+            raise kind(f"updates: state {state.name} is {state.type}, its new value {tensor.type}")
         checked[state] = tensor
     return checked
