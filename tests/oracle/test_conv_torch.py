@@ -190,13 +190,16 @@ def test_adaptive_pools(kind: str) -> None:
 
 
 def test_default_initial_values_have_pytorchs_distribution() -> None:
+    graphc.manual_seed(0)
+    torch.manual_seed(0)
     for name, arguments in (("Conv1d", (20, 100, 5)), ("Conv2d", (8, 60, 3)), ("ConvTranspose2d", (30, 20, 3))):
         ours, theirs = getattr(nn, name)(*arguments), getattr(torch.nn, name)(*arguments)
         for (key, a), (other, b) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
             assert key == other
             a, b = a.numpy(), b.detach().numpy()
-            spread = 0.4 if key == "bias" else 0.05
-            for quantile in (0, 0.1, 0.5, 0.9, 1):
+            # a bias has few elements: only its range says something
+            spread = 0.2 if key == "bias" else 0.05
+            for quantile in (0, 1) if key == "bias" else (0, 0.1, 0.5, 0.9, 1):
                 assert np.quantile(a, quantile) == pytest.approx(np.quantile(b, quantile), abs=spread * float(abs(b).max()))
 
 
