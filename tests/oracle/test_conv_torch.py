@@ -10,6 +10,7 @@ import pytest
 from module_peer import same
 from torch_peer import agree, same_function, torch
 
+import graphc
 from graphc import nn
 
 pytestmark = pytest.mark.oracle
