@@ -127,6 +127,10 @@ def test_making() -> None:
 KEYS: list[Any] = [
     0, -1, np.s_[:], np.s_[1:3], np.s_[:-1], np.s_[::2], np.s_[::-1], np.s_[3:0:-2], np.s_[5:1], np.s_[-100:100],
     np.s_[..., 0], np.s_[0, ...], np.s_[..., None],
+    np.s_[[0, 1], [2, -1]], np.s_[[0, 1], :, [2, -1]], np.s_[:, [[0], [2]], [1, 0, 4]], np.s_[[0, 3], [1, 2], [0, 4]],
+    np.s_[[0, 1], None, [2, -1]], np.s_[[0, 1], ..., [2, -1]], np.s_[1, [0, 1], [2, -1]], np.s_[[0, 1], 2, ::-1], [],
+    np.array([True, False, True, True]), np.s_[:, np.array([False] * 3)], np.arange(12).reshape(4, 3) % 5 > 1,
+    np.s_[[0, 2], np.array([True, False, True])], np.s_[..., np.arange(15).reshape(3, 5) % 2 == 0],
     None, (), ..., (0, 1), (0, 1, -1), np.s_[1:, ::-1, 0], np.s_[:, None, 1:2], np.s_[None, ..., None, ::3],
     np.s_[0, ..., ::-2], np.int64(2), np.array(1),
     [0, 2, 2], np.array([[1, -1], [0, 3]]), np.s_[:, [2, 0]], np.s_[..., np.array([1, 1])], np.s_[1:, np.array([0]), ::2],
@@ -146,6 +150,12 @@ def test_indexing_by_a_tensor() -> None:
     check(lambda x, i: x[i], lambda x, i: x[i], x, i)
     check(lambda x, i: x[:, i], lambda x, i: x[:, i], x, i.clip(-2, 2))
     check(lambda x, i: x[0, :, i], lambda x, i: x[0, :, i], x, i)
+    check(lambda x, i: x[i, :, i[0]], lambda x, i: x[i, :, i[0]], x, i)
+    check(lambda x, i: x[i, 1, i.T], lambda x, i: x[i, 1, i.T], x, i.astype(np.int32))
+    gradient = run(lambda x, i: graphc.grad((x[i, :, i] ** 2).sum(), x), x, i)
+    expected = np.zeros_like(x)
+    np.add.at(expected, np.s_[i, :, i], 2 * x[i, :, i])
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
     check(lambda x, i: graphc.take(x, i, axis=1), lambda x, i: np.take(x, i, axis=1), x, i.clip(-2, 2))
     check(lambda x, i: graphc.take(x, i), lambda x, i: np.take(x, i), x, i.astype(np.int32))
     check(lambda x, i: graphc.take(x, i, axis=0), lambda x, i: np.take(x, i, axis=0), x, np.int64(-2))

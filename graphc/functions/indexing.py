@@ -1,7 +1,8 @@
-"""Indexing: NumPy's basic indices (integers, slices, None, ...) and integer tensors on one axis."""
+"""Indexing as NumPy's: integers, slices, None, ..., and integer tensors or arrays; `take` and its relatives."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import graphc.functions.elementwise as ew
 import graphc.functions.shaping as shaping
 from graphc.arrays import numeric_array
 from graphc.errors import DTypeError, InputError, ShapeError
-from graphc.functions.convert import as_tensor
+from graphc.functions.convert import as_tensor, broadcasted
 from graphc.op import rule
 from graphc.ops import index as ops
 from graphc.ops import math as mathematics
@@ -20,11 +21,12 @@ from graphc.types import is_integer, is_whole, normalize_axis
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
-    """x[key]. Integers, slices with any step, None and ... as NumPy; one integer tensor or array, which takes its axis' place
-    (the first place, as NumPy has it, where a slice, None or ... stands between it and an integer)."""
+    """x[key]. Integers, slices with any step, None and ... as NumPy. Integer tensors and arrays, and arrays of bools, which are
+    the positions of what is true in them, broadcast together; their axes stand where the first of them stood (first of all, as
+    NumPy has it, where a slice, None or ... stands between them)."""
     x = as_tensor(x)
-    keys = list(key) if isinstance(key, tuple) else [key]
     with rule("getitem", x):
+        keys = _positions(x, [_checked(one) for one in (key if isinstance(key, tuple) else [key])])
         entries = _expand(x, keys)
         start, size, step, flips, shape, advanced = [], [], [], [], [], []
         axis = 0
@@ -56,19 +58,35 @@ def getitem(x: Tensor, key: Any) -> Tensor:
                 step.append(1)
                 size.append(1)
             axis += 1
-        if len(advanced) > 1:
-            raise ShapeError("at most one axis may be indexed by a tensor; reshape the tensor and combine the positions")
     if tuple(size) != x.shape:
         x = slicing.slice_(x, start=tuple(start), size=tuple(size), step=tuple(step))
     if flips:
         x = slicing.flip(x, axes=tuple(flips))
     x = shaping.reshape(x, tuple(shape))
-    for at, positions in advanced:
-        x = take(x, positions, axis=at)
-        places = [i for i, one in enumerate(keys) if one is not None and one is not Ellipsis and not isinstance(one, slice)]
-        if places[-1] - places[0] >= len(places):
-            x = shaping.moveaxis(x, range(at, at + positions.ndim), range(positions.ndim))
-    return x
+    if not advanced:
+        return x
+    x, at, rank = _gathered(x, advanced)
+    places = [i for i, one in enumerate(keys) if one is not None and one is not Ellipsis and not isinstance(one, slice)]
+    apart = places[-1] - places[0] >= len(places)
+    return shaping.moveaxis(x, range(at, at + rank), range(rank)) if apart else x
+
+
+def _gathered(x: Tensor, advanced: list[tuple[int, Any]]) -> tuple[Tensor, int, int]:
+    """Elements at positions on one or several axes, the first axis of the positions in the result, and their number."""
+    first = advanced[0][0]
+    if len(advanced) == 1:
+        return take(x, advanced[0][1], axis=first), first, advanced[0][1].ndim
+    axes = [at for at, _ in advanced]
+    with rule("getitem", x):
+        indices = [_wrapped(_integer(one, "getitem"), x.shape[at], "getitem").astype("int64") for at, one in advanced]
+    # the axes side by side and then as one; a position there is that of the row-major order
+    x = shaping.permute_dims(x, [*range(first), *axes, *(i for i in range(first, x.ndim) if i not in axes)])
+    sizes, rest = x.shape[first : first + len(axes)], x.shape[first + len(axes) :]
+    x = shaping.reshape(x, (*x.shape[:first], math.prod(sizes), *rest))
+    flat, *others = broadcasted("getitem", *indices)
+    for index, size in zip(others, sizes[1:], strict=True):
+        flat = flat * size + index
+    return ops.gather(x, flat, axis=first), first, flat.ndim
 
 
 def _indices(entry: slice, n: int) -> tuple[int, int, int]:
@@ -78,27 +96,55 @@ def _indices(entry: slice, n: int) -> tuple[int, int, int]:
         raise ShapeError(f"slice {entry}: {error}") from None
 
 
-def _expand(x: Tensor, keys: list[Any]) -> list[Any]:
-    """The keys with `...` spelled out and trailing axes added, each checked for its type."""
-    used = 0
-    for i, key in enumerate(keys):
-        if isinstance(key, list):
-            key = keys[i] = numeric_array(key, "an index")
-        if isinstance(key, (bool, np.bool_)) or getattr(getattr(key, "dtype", None), "kind", "i") == "b":
+def _checked(key: Any) -> Any:
+    """A key as an integer, a slice, None, ..., a tensor or an array of integers or bools."""
+    if isinstance(key, list):
+        key = numeric_array(key, "an index") if key else np.zeros(0, np.int64)
+    if isinstance(key, np.ndarray) and key.ndim == 0 and key.dtype.kind in "iu":
+        return int(key)
+    if isinstance(key, (Tensor, np.ndarray)):
+        if key.dtype.kind == "b" and (isinstance(key, Tensor) or not key.ndim):
             raise DTypeError("a boolean index would give a shape that depends on values; use graphc.where")
-        if isinstance(key, np.ndarray) and key.ndim == 0 and key.dtype.kind in "iu":
-            key = keys[i] = int(key)
-        if isinstance(key, (Tensor, np.ndarray)):
-            if key.dtype.kind not in "iu":
-                raise DTypeError(f"an index must be integer, got {key.dtype}")
-        elif not (key is None or key is Ellipsis or isinstance(key, (int, np.integer, slice))):
-            raise DTypeError(f"an index is an integer, a slice, None, ... or an integer tensor, not {type(key).__name__}")
-        used += key is not None and key is not Ellipsis
+        if key.dtype.kind not in "iub":
+            raise DTypeError(f"an index must be integer, got {key.dtype}")
+    elif isinstance(key, (bool, np.bool_)) or not (key is None or key is Ellipsis or isinstance(key, (int, np.integer, slice))):
+        raise DTypeError(f"an index is an integer, a slice, None, ... or an integer tensor, not {type(key).__name__}")
+    return key
+
+
+def _axes_of(key: Any) -> int:
+    """How many axes a key is for."""
+    if key is None or key is Ellipsis:
+        return 0
+    return key.ndim if isinstance(key, np.ndarray) and key.dtype.kind == "b" else 1
+
+
+def _positions(x: Tensor, keys: list[Any]) -> list[Any]:
+    """The keys with arrays of bools as what is true in them: an array of positions for each of their axes."""
     if sum(key is Ellipsis for key in keys) > 1:
         raise ShapeError("an index can have only one ...")
-    if used > x.ndim:
-        raise ShapeError(f"{used} indices for a tensor of rank {x.ndim}")
-    rest = [slice(None)] * (x.ndim - used)
+    left = sum(map(_axes_of, keys))
+    if left > x.ndim:
+        raise ShapeError(f"{left} indices for a tensor of rank {x.ndim}")
+    found: list[Any] = []
+    axis = 0
+    for key in keys:
+        count = _axes_of(key)
+        if isinstance(key, np.ndarray) and key.dtype.kind == "b":
+            if key.shape != x.shape[axis : axis + count]:
+                raise ShapeError(f"a boolean index of shape {key.shape} for axes of sizes {x.shape[axis : axis + count]}")
+            found.extend(np.nonzero(key))
+        else:
+            found.append(key)
+        axis, left = axis + count, left - count
+        if key is Ellipsis:
+            axis = x.ndim - left
+    return found
+
+
+def _expand(x: Tensor, keys: list[Any]) -> list[Any]:
+    """The keys with `...` spelled out and trailing axes added."""
+    rest = [slice(None)] * (x.ndim - sum(map(_axes_of, keys)))
     at = next((i for i, key in enumerate(keys) if key is Ellipsis), None)
     return [*keys, *rest] if at is None else [*keys[:at], *rest, *keys[at + 1 :]]
 
