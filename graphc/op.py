@@ -21,7 +21,7 @@ import numpy as np
 
 from graphc.errors import DTypeError, GraphcError, InputError, ShapeError
 from graphc.graph import Attrs, Node, caller_location, provenance
-from graphc.types import MAX_ELEMENTS, TensorType
+from graphc.types import TensorType, check_size
 
 if TYPE_CHECKING:
     from graphc.index import Index, Piece
@@ -105,8 +105,8 @@ def build(op: Op, inputs: tuple[Node, ...], attrs: dict[str, Any]) -> Node:
     loc = caller_location() if context.loc is None else context.loc
     try:
         type_ = op.infer(tuple(node.type for node in inputs), attrs)
-        if isinstance(type_, TensorType) and type_.size > MAX_ELEMENTS:
-            raise ShapeError(f"a tensor of shape {type_.shape} is too large to address")
+        if isinstance(type_, TensorType):
+            check_size(type_.shape)
     except GraphcError as error:
         raise explain(error, op.name, inputs, loc, context.scope) from None
     return Node(op, inputs, attrs, type_, loc, context.scope, context.origins)

@@ -29,6 +29,7 @@ DEFAULT_INT = int64
 
 # A shape larger than this cannot be addressed; it is refused at declaration rather than overflowing later.
 MAX_ELEMENTS = 2**47
+MAX_RANK = 64  # NumPy's
 
 
 def is_float(dtype: np.dtype) -> bool:
@@ -73,9 +74,16 @@ def as_shape(shape: Any) -> tuple[int, ...]:
         if dim < 0:
             raise ShapeError(f"a shape has no negative sizes: {shape!r}")
     dims = tuple(int(dim) for dim in dims)
+    check_size(dims)
+    return dims
+
+
+def check_size(dims: tuple[int, ...]) -> None:
+    """Refuse what NumPy cannot hold or memory cannot address."""
+    if len(dims) > MAX_RANK:
+        raise ShapeError(f"a tensor has at most {MAX_RANK} axes, not {len(dims)}")
     if math.prod(dim for dim in dims if dim) > MAX_ELEMENTS:
         raise ShapeError(f"a tensor of shape {dims} is too large to address")
-    return dims
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,6 +204,8 @@ def test_result_dtypes() -> None:
     assert [t.dtype.name for t in others] == [
         "float32", "float32", "float64", "int64", "float32", "float32",
     ]  # fmt: skip
+    assert [(i**y).dtype.name for y in (2, 2.0, 1.0, 0.5)] == ["int32", "float32", "float32", "float32"]
+    assert [(b**y).dtype.name for y in (1, 2, 2.0)] == ["int64", "int64", "float32"]
     values = (1, 1.5, True, [1.0], np.ones(1), np.ones(1, np.int8), np.ones(1, np.float16))
     assert [graphc.constant(value).dtype.name for value in values] == [
         "int64", "float32", "bool", "float32", "float64", "int32", "float32",
@@ -345,6 +347,8 @@ X, Y, N = graphc.input("x", (32, 784)), graphc.input("w", (768, 10)), graphc.inp
         (lambda: graphc.roll(X, (1, 2, 3), (0, 1)), ShapeError, "do not pair up"),
         (lambda: graphc.repeat(X, -1), ShapeError, "repetitions is an integer, at least 0"),
         (lambda: graphc.pad(X, 2**60), ShapeError, "too large to address"),
+        (lambda: graphc.zeros((1,) * 65), ShapeError, "a tensor has at most 64 axes, not 65"),
+        (lambda: graphc.zeros((1,) * 64)[None], ShapeError, "at most 64 axes"),
         (lambda: graphc.pad(X, 1.5), ShapeError, "pad_width holds integers"),
         (lambda: graphc.pad(X, 1, [1, 2]), ShapeError, "value is one number"),
         (lambda: graphc.tril(X, 0.5), ShapeError, "k is an integer"),

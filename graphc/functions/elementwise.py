@@ -50,7 +50,8 @@ def remainder(x: Any, y: Any) -> Tensor:
 
 def power(x: Any, y: Any) -> Tensor:
     """x ** y. Small constant exponents become products and roots: x ** 2 is x * x, as NumPy does it."""
-    if isinstance(x, Tensor) and isinstance(y, (builtins.int, builtins.float)) and not isinstance(y, bool):
+    exponents = (builtins.int, builtins.float) if isinstance(x, Tensor) and is_float(x.dtype) else builtins.int
+    if isinstance(x, Tensor) and x.dtype != bool_ and isinstance(y, exponents) and not isinstance(y, bool):
         if y == 1:
             return x
         if y == 2:
