@@ -61,6 +61,13 @@ class Node:
             return self
         return replace(self, inputs=inputs)
 
+    def with_origins_in(self, new: Mapping[Node, Node]) -> Node:
+        """This node with origins that name the nodes which stand in place of those they name; itself where nothing changes."""
+        if all(one.node is None or new.get(one.node, one.node) is one.node for one in self.origins):
+            return self
+        moved = (Origin(one.op, None if one.node is None else new.get(one.node, one.node)) for one in self.origins)
+        return replace(self, origins=tuple(moved))
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -155,7 +162,8 @@ class Graph:
         rewritten and returns what stands in its place."""
         new: dict[Node, Node] = {}
         for node in self.nodes:
-            new[node] = rule(node.with_inputs(tuple(new[operand] for operand in node.inputs)))
+            moved = node.with_inputs(tuple(new[operand] for operand in node.inputs))
+            new[node] = rule(moved.with_origins_in(new) if moved.origins else moved)
         if all(old is now for old, now in new.items()):
             return self
         return Graph(

@@ -92,6 +92,13 @@ def test_a_graph_declared_twice_draws_the_same():
         assert loss == again and np.array_equal(drawn, redrawn)
 
 
+def test_the_backward_graph_of_random_tensors_names_forward_nodes():
+    w = nn.Parameter(np.ones(3))
+    step = graphc.train_step((graphc.exp(w) * random.normal((3,), dtype="float64")).sum(), optim.SGD([w], lr=0.1))
+    text = step.dump("autodiff")
+    assert re.search(r"B\[exp, %\d+\]\(v\)", text) and re.search(r"B\[mul, %\d+\]\(v\)", text) and "B[mul](v)" not in text
+
+
 def test_a_failed_call_does_not_advance_the_counter():
     x = graphc.input("x", (3,), "int64")
     step = graphc.compile([random.uniform((5,)), graphc.take(graphc.arange(4), x)])
