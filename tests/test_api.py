@@ -23,7 +23,7 @@ class Doubler(nn.Module):
     """Twice its input in training, its input otherwise."""
 
     def forward(self, x):
-        return x * (2.0 if self.is_training else 1.0)
+        return x * (2.0 if self.training else 1.0)
 
 
 # --- what may be compiled, and what a call returns ---

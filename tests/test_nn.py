@@ -158,7 +158,7 @@ def test_parameters() -> None:
 def test_modes() -> None:
     class Probe(nn.Module):
         def forward(self, x: Any) -> bool:
-            return self.is_training
+            return self.training
 
     model = nn.Sequential(nn.Sequential(Probe()))
     assert model(0) is True

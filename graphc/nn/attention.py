@@ -121,7 +121,7 @@ class MultiheadAttention(Module):
         keep, bias = self._masks(attn_mask, key_padding_mask, (n, rows, columns), batched, q)
         scores = fn.einsum("nlhe,nshe->nhls", q, k) * (1 / math.sqrt(self.head_dim))
         scores = masked_scores(scores, keep, bias, is_causal and attn_mask is None)
-        factor = dropout_factor(scores, self.dropout if self.is_training else 0.0)
+        factor = dropout_factor(scores, self.dropout if self.training else 0.0)
         mixed = attention_mix(scores, v) if factor is None else attention_mix(scores, v, factor)
         y = self.out_proj(fn.reshape(mixed, (n, rows, self.embed_dim)))
         if batched and not self.batch_first:

@@ -91,7 +91,7 @@ class _BatchNorm(_Tracking):
     def forward(self, input: Any) -> Tensor:
         x = self._checked(input)
         states = (self.running_mean, self.running_var)
-        if self.is_training or not self.track_running_stats:
+        if self.training or not self.track_running_stats:
             return tracked_batch_norm(x, *states, self.num_batches_tracked, self.weight, self.bias, self.momentum, self.eps)
         return F.batch_norm(x, *states, self.weight, self.bias, False, eps=self.eps)
 
@@ -133,7 +133,7 @@ class _InstanceNorm(_Tracking):
         x = self._checked(input)
         single = "N" not in self.layouts[x.ndim]
         x = fn.expand_dims(x, 0) if single else x
-        fresh = self.is_training or not self.track_running_stats
+        fresh = self.training or not self.track_running_stats
         y = F.instance_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, fresh, self.momentum or 0.0, self.eps
         )

@@ -22,7 +22,7 @@ class Dropout(Module):
         self.p = number(type(self).__name__, "p", p, low=0.0, high=1.0)
 
     def forward(self, input: Any) -> Tensor:
-        return F.dropout(input, self.p, self.is_training)
+        return F.dropout(input, self.p, self.training)
 
     def extra_repr(self) -> str:
         return f"p={self.p:g}"
@@ -32,11 +32,11 @@ class Dropout1d(Dropout):
     """Dropout of whole channels of (N, C, L) or (C, L)."""
 
     def forward(self, input: Any) -> Tensor:
-        return F.dropout1d(input, self.p, self.is_training)
+        return F.dropout1d(input, self.p, self.training)
 
 
 class Dropout2d(Dropout):
     """Dropout of whole channels of (N, C, H, W)."""
 
     def forward(self, input: Any) -> Tensor:
-        return F.dropout2d(input, self.p, self.is_training)
+        return F.dropout2d(input, self.p, self.training)

@@ -81,8 +81,6 @@ class Module:
     def training(self, mode: bool) -> None:
         object.__setattr__(self, "_training", bool(mode))
 
-    is_training = training
-
     # --- registration ---
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -108,7 +108,7 @@ class _Recurrent(Module):
         last: list[Carry] = []
         for layer in range(self.num_layers):
             if layer:
-                x = F.dropout(x, self.dropout, self.is_training)
+                x = F.dropout(x, self.dropout, self.training)
             outputs = []
             for direction, suffix in enumerate(self._suffixes(layer)):
                 begin = tuple(one[len(last)] for one in first)
