@@ -215,7 +215,7 @@ def test_hyper_parameters_can_be_written_while_a_step_exists() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("weight_decay", 0.1, "weight_decay was 0.0 when the optimizer was made"),
+        ("weight_decay", -0.1, "weight_decay must not be negative"),
         ("amsgrad", True, "amsgrad was False"),
         ("lr", -1.0, "lr must not be negative"),
         ("lr", lambda step: 1.0, "cannot become a schedule"),
@@ -233,6 +233,24 @@ def test_writes_that_would_be_ignored_or_wrong_raise(name: str, value: Any, mess
     with pytest.raises(InputError, match=message):
         opt.param_groups[0][name] = value
     assert {key: item for key, item in opt.param_groups[0].items() if key != "params"} == before
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad])
+def test_weight_decay_can_be_written_where_it_was_0(make: Any) -> None:
+    late, soon = parameter(1.0), parameter(1.0)
+    opts = [make([late], lr=0.1, weight_decay=0), make([soon], lr=0.1, weight_decay=0.5)]
+    steps = [Step(opt) for opt in opts]
+    opts[0].weight_decay = 0.5
+    for step in steps:
+        step(2.0)
+        step(-1.0)
+    assert late.array == soon.array
+
+
+def test_momentum_that_was_0_has_no_buffer() -> None:
+    opt = optim.SGD([parameter(1.0)])
+    with pytest.raises(InputError, match="momentum was 0.0 when the optimizer was made"):
+        opt.momentum = 0.9
 
 
 def test_unknown_attributes_and_options_raise() -> None:

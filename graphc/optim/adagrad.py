@@ -24,7 +24,7 @@ class Adagrad(Optimizer):
     hypers = (
         Hyper("lr", schedule=True),
         Hyper("lr_decay", optional=True),
-        Hyper("weight_decay", optional=True),
+        Hyper("weight_decay"),
         Hyper("initial_accumulator_value", fixed=True),
         Hyper("eps"),
         Hyper("maximize", flag=True),
@@ -63,7 +63,7 @@ class Adagrad(Optimizer):
 
     def scalars(self, group: ParamGroup, lr: Tensor, age: Tensor | None) -> Scalars:
         s = {"lr": lr if age is None else lr / (1 + age * group.tensor("lr_decay")), "eps": group.tensor("eps")}
-        return {**s, "weight_decay": group.tensor("weight_decay")} if group.has("weight_decay") else s
+        return {**s, "weight_decay": group.tensor("weight_decay")}
 
     def rule(self, group: ParamGroup, s: Scalars, p: Tensor, g: Tensor, m: Mapping[str, Tensor]) -> dict[str, Tensor]:
         g = descent(group, s, p, g)

@@ -28,7 +28,7 @@ class Adam(Optimizer):
         Hyper("lr", schedule=True),
         Hyper("betas", high=1.0, count=2),
         Hyper("eps"),
-        Hyper("weight_decay", optional=True),
+        Hyper("weight_decay"),
         Hyper("amsgrad", flag=True),
         Hyper("maximize", flag=True),
         Hyper("decoupled_weight_decay", flag=True),
@@ -75,12 +75,9 @@ class Adam(Optimizer):
         # lr m' / (sqrt(v') + eps) with both sides times sqrt(1 - b2^t): the corrections cost the sweep nothing
         root = fn.sqrt(1 - b2**t)
         s = {"c1": 1 - b1, "b2": b2, "c2": 1 - b2, "rate": lr * root / (1 - b1**t), "eps": group.tensor("eps") * root}
-        if group.has("weight_decay"):
-            if group["decoupled_weight_decay"]:
-                s["keep"] = 1 - lr * group.tensor("weight_decay")
-            else:
-                s["weight_decay"] = group.tensor("weight_decay")
-        return s
+        if group["decoupled_weight_decay"]:
+            return {**s, "keep": 1 - lr * group.tensor("weight_decay")}
+        return {**s, "weight_decay": group.tensor("weight_decay")}
 
     def rule(self, group: ParamGroup, s: Scalars, p: Tensor, g: Tensor, m: Mapping[str, Tensor]) -> dict[str, Tensor]:
         g = descent(group, s, p, g)

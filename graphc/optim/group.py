@@ -6,7 +6,7 @@
 A number is held as a float64 scalar state: it reads back as it was written, and `1 - beta` and `beta ** t` lose nothing to
 rounding (PyTorch computes them in Python's floats); the step casts what a sweep needs to the parameter's type, once.
 What decides which nodes the graph has cannot change later: flags, a schedule in place of a number, and terms that 0 leaves out
-(`weight_decay=0` makes no weight decay). Writing those raises.
+(`momentum=0` makes no momentum). Writing those raises.
 """
 
 from __future__ import annotations

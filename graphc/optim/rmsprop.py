@@ -26,7 +26,7 @@ class RMSprop(Optimizer):
         Hyper("lr", schedule=True),
         Hyper("alpha"),
         Hyper("eps"),
-        Hyper("weight_decay", optional=True),
+        Hyper("weight_decay"),
         Hyper("momentum", optional=True),
         Hyper("centered", flag=True),
         Hyper("maximize", flag=True),
@@ -70,8 +70,8 @@ class RMSprop(Optimizer):
 
     def scalars(self, group: ParamGroup, lr: Tensor, age: Tensor | None) -> Scalars:
         alpha = group.tensor("alpha")
-        optional = {name: group.tensor(name) for name in ("weight_decay", "momentum") if group.has(name)}
-        return {"lr": lr, "alpha": alpha, "rest": 1 - alpha, "eps": group.tensor("eps"), **optional}
+        s = {"lr": lr, "alpha": alpha, "rest": 1 - alpha, "eps": group.tensor("eps"), "weight_decay": group.tensor("weight_decay")}
+        return {**s, "momentum": group.tensor("momentum")} if group.has("momentum") else s
 
     def rule(self, group: ParamGroup, s: Scalars, p: Tensor, g: Tensor, m: Mapping[str, Tensor]) -> dict[str, Tensor]:
         g = descent(group, s, p, g)

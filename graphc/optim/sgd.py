@@ -26,7 +26,7 @@ class SGD(Optimizer):
         Hyper("lr", schedule=True),
         Hyper("momentum", optional=True),
         Hyper("dampening", optional=True),
-        Hyper("weight_decay", optional=True),
+        Hyper("weight_decay"),
         Hyper("nesterov", flag=True),
         Hyper("maximize", flag=True),
     )
@@ -61,9 +61,7 @@ class SGD(Optimizer):
         return {"momentum_buffer": 0.0} if group.has("momentum") else {}
 
     def scalars(self, group: ParamGroup, lr: Tensor, age: Tensor | None) -> Scalars:
-        s = {"lr": lr}
-        if group.has("weight_decay"):
-            s["weight_decay"] = group.tensor("weight_decay")
+        s = {"lr": lr, "weight_decay": group.tensor("weight_decay")}
         if group.has("momentum"):
             s["momentum"] = group.tensor("momentum")
         if age is not None:
