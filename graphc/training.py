@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from graphc.types import is_float
 if TYPE_CHECKING:
     from graphc.options import Options
 
-Transform = Callable[[list[Tensor]], Sequence[Tensor]]
+Transform = Callable[[list[Tensor]], Iterable[Tensor]]
 
 
 class TrainStep(Executable):
@@ -139,8 +139,9 @@ def _gradients(loss: Tensor, opt: Optimizer) -> list[tuple[State, Tensor]]:
 def _transformed(gradients: list[tuple[State, Tensor]], transform: Transform | None) -> list[tuple[State, Tensor]]:
     if transform is None:
         return gradients
-    result = transform([gradient for _, gradient in gradients])
-    if not isinstance(result, (list, tuple)) or len(result) != len(gradients):
+    result: Any = transform([gradient for _, gradient in gradients])
+    result = list(result) if isinstance(result, Iterable) and not isinstance(result, Tensor) else []
+    if len(result) != len(gradients):
         raise InputError(f"transform must return a list of {len(gradients)} gradients")
     pairs = []
     for (parameter, _), gradient in zip(gradients, result, strict=True):

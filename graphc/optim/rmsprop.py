@@ -70,7 +70,7 @@ class RMSprop(Optimizer):
 
     def scalars(self, group: ParamGroup, lr: Tensor, age: Tensor | None) -> Scalars:
         alpha = group.tensor("alpha")
-        s = {"lr": lr, "alpha": alpha, "rest": 1 - alpha, "eps": group.tensor("eps"), "weight_decay": group.tensor("weight_decay")}
+        s = {"lr": lr, "alpha": alpha, "rest": 1 - alpha, **{name: group.tensor(name) for name in ("eps", "weight_decay")}}
         return {**s, "momentum": group.tensor("momentum")} if group.has("momentum") else s
 
     def rule(self, group: ParamGroup, s: Scalars, p: Tensor, g: Tensor, m: Mapping[str, Tensor]) -> dict[str, Tensor]:
