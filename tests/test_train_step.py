@@ -109,7 +109,7 @@ def test_transform_maps_the_list_of_gradients():
 
     def halve(grads):
         seen.extend(grads)
-        return map(lambda grad: grad / 2, grads)
+        return (grad / 2 for grad in grads)
 
     graphc.train_step(squared(model), optim.SGD(model.parameters(), lr=0.1), transform=halve)(X, Y)
     assert [grad.shape for grad in seen] == [(1, 3), (1,)]
