@@ -18,6 +18,7 @@ from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph import Node, Origin, building, topological
 from graphc.op import rule
 from graphc.ops import math as mathematics
+from graphc.ops.common import no_gradient, zero_gradient
 from graphc.tensor import Tensor
 from graphc.types import TupleType, is_float
 
@@ -79,7 +80,13 @@ def _cotangents(name: str, values: Any, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 def pull_back(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) -> list[Tensor]:
-    """Gradients of xs, given those of ys: the one reverse loop."""
+    """Gradients of xs, given those of ys; zeros for what they do not depend on."""
+    return [fn.zeros_like(x) if g is None else g for x, g in zip(xs, gradients_where_any(ys, xs, vs), strict=True)]
+
+
+def gradients_where_any(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) -> list[Tensor | None]:
+    """The one reverse loop. None for an x from which no differentiable path leads to ys: PyTorch's `grad` is None there. A path
+    through a function that is constant almost everywhere counts, and its gradient is zeros."""
     order = topological(y.node for y in ys)
     wanted = {x.node for x in xs}
     depends: set[Node] = set()  # nodes whose value depends on one of xs
@@ -87,6 +94,7 @@ def pull_back(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) 
         if node in wanted or any(operand in depends for operand in node.inputs):
             depends.add(node)
     gradient: dict[Node, list[Any]] = {}  # contributions, in the order in which they were met
+    level: set[Node] = set()  # reached where the derivative is 0, so that nothing is contributed
 
     def add(node: Node, v: Any) -> None:
         gradient.setdefault(node, []).append(v)
@@ -95,15 +103,22 @@ def pull_back(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence[Tensor]) 
         if y.node in depends:
             add(y.node, v)
     for node in reversed(order):
-        if node not in gradient or node not in depends or not any(operand in depends for operand in node.inputs):
+        operands = [operand for operand in node.inputs if operand in depends and _has_gradient(operand)]
+        if node not in depends or not operands:
             continue
+        if node not in gradient:
+            if node in level and node.op.backward is not no_gradient:
+                level.update(operands)
+            continue
+        if node.op.backward is zero_gradient:
+            level.update(operands)
         with building(loc=node.loc, scope=node.scope, origins=(Origin(node.op.name, node),)):
             for operand, part in zip(node.inputs, node.op.backward(node, _total(gradient[node])), strict=True):
                 if part is not None and operand in depends and _has_gradient(operand):
                     add(operand, part)
             if node not in wanted:
                 del gradient[node]
-    return [_total(gradient[x.node]) if x.node in gradient else fn.zeros_like(x) for x in xs]
+    return [_total(gradient[x.node]) if x.node in gradient else fn.zeros_like(x) if x.node in level else None for x in xs]
 
 
 def _total(parts: list[Any]) -> Any:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import graphc.functions as fn
-from graphc.autodiff import grad
+from graphc.autodiff import gradients_where_any
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.executable import Executable
-from graphc.graph import topological, warn
+from graphc.graph import warn
 from graphc.implied import implied_updates
 from graphc.op import rule
 from graphc.optim import Optimizer
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from graphc.options import Options
 
 Transform = Callable[[list[Tensor]], Iterable[Tensor]]
+
+_NO_PATH = "paths through stop_gradient, comparisons and integers do not count"
 
 
 class TrainStep(Executable):
@@ -78,7 +80,8 @@ def train_step(
     transform: maps the list of gradients to a list, as `optim.clip_grad_norm(1.0)` does.
     accumulate: average the gradients of so many calls, then update once.
 
-    A parameter that requires a gradient but that the loss does not depend on is left alone, with a warning.
+    A parameter that requires a gradient but that the loss does not depend on, or only through `stop_gradient`, comparisons or
+    integers, is left alone, with a warning: no weight decay, no momentum (PyTorch's `grad` is None).
     """
     if isinstance(accumulate, bool) or not isinstance(accumulate, (int, np.integer)) or accumulate < 1:
         raise InputError(f"accumulate is a positive integer, not {accumulate!r}")
@@ -121,19 +124,19 @@ def _gradients(loss: Tensor, opt: Optimizer) -> list[tuple[State, Tensor]]:
             raise ShapeError(f"the loss must be a scalar, got {loss.type}; reduce it first, with .mean() or .sum()")
         if not is_float(loss.dtype):
             raise DTypeError(f"the loss must be a float, got {loss.type}")
-    reached = set(topological([loss.node]))
-    trained: list[State] = []
-    idle: list[State] = []
-    for parameter in opt.parameters():
-        (trained if parameter.node in reached else idle).append(parameter)
+    parameters = opt.parameters()
+    found = gradients_where_any([loss], parameters, [fn.ones_like(loss)])
+    trained = [(parameter, gradient) for parameter, gradient in zip(parameters, found, strict=True) if gradient is not None]
+    idle = [parameter for parameter, gradient in zip(parameters, found, strict=True) if gradient is None]
     if idle and trained:
         names = ", ".join(parameter.name for parameter in idle)
-        warn(f"the loss does not depend on {names}; the step leaves {'it' if len(idle) == 1 else 'them'} alone")
+        what = "it" if len(idle) == 1 else "them"
+        warn(f"the loss does not depend on {names}; the step leaves {what} alone ({_NO_PATH})")
     if not trained and not idle:
         raise InputError("none of the optimizer's parameters requires a gradient; requires_grad_() says that they do")
     if not trained:
-        raise InputError("the loss depends on none of the optimizer's parameters")
-    return list(zip(trained, grad(loss, trained), strict=True))
+        raise InputError(f"the loss depends on none of the optimizer's parameters ({_NO_PATH})")
+    return trained
 
 
 def _transformed(gradients: list[tuple[State, Tensor]], transform: Transform | None) -> list[tuple[State, Tensor]]:

@@ -169,6 +169,45 @@ def test_a_parameter_that_the_loss_does_not_reach_is_left_alone_with_a_warning()
     assert same(values(other), before)
 
 
+def _loop_of(p):
+    """A loop that reads `p` as a constant."""
+    return graphc.scan(lambda carry, _: (carry * 0.5 + graphc.stop_gradient(p), None), graphc.zeros(2), graphc.zeros(3))[0]
+
+
+UNREACHED = {
+    "stop_gradient": graphc.stop_gradient,
+    "a comparison": lambda p: (p > 0).astype("float32"),
+    "integers": lambda p: p.astype("int32").astype("float32"),
+    "a position": lambda p: graphc.argmax(p).astype("float32"),
+    "custom_vjp": lambda p: graphc.custom_vjp(lambda x: x * 2, lambda v, x: None)(p),
+    "stop_gradient of a level function": lambda p: graphc.floor(graphc.stop_gradient(p)),
+    "a level function of stop_gradient": lambda p: graphc.stop_gradient(graphc.floor(p)) * 2,
+    "a loop": _loop_of,
+}
+
+
+@pytest.mark.parametrize("read", UNREACHED.values(), ids=UNREACHED)
+def test_a_parameter_that_no_gradient_reaches_is_left_alone(read):
+    w, p = nn.Parameter(np.ones(2, np.float32)), nn.Parameter(np.ones(2, np.float32))
+    w.name, p.name = "w", "p"
+    loss = (w * 2 + read(p)).sum()
+    assert (graphc.compile(graphc.grad(loss, p))() == 0).all()
+    with pytest.warns(UserWarning, match="does not depend on p; the step leaves it alone"):
+        step = graphc.train_step(loss, optim.AdamW([w, p], lr=0.1, weight_decay=0.5)).build()
+    step()
+    assert (p.numpy() == 1).all() and (w.numpy() < 0.9).all()
+    with pytest.raises(graphc.InputError, match="depends on none of the optimizer's parameters"):
+        graphc.train_step(read(p).sum(), optim.AdamW([p]))
+
+
+@pytest.mark.parametrize("level", [graphc.floor, graphc.sign, graphc.round, graphc.ceil, lambda p: graphc.floor(p * 3) * 2])
+def test_a_gradient_of_zeros_is_one(level, recwarn):
+    """As in PyTorch, where floor's gradient is zeros and not None: weight decay takes part."""
+    p = nn.Parameter(np.full(2, 1.25, np.float32))
+    graphc.train_step(level(p).sum(), optim.SGD([p], lr=0.1, weight_decay=0.5))()
+    assert not recwarn and np.allclose(p.numpy(), 1.25 - 0.1 * 0.5 * 1.25)
+
+
 # --- optimizers ---
 
 

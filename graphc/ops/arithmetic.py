@@ -10,7 +10,7 @@ import numpy as np
 import graphc.functions as fn
 from graphc.graph import Attrs, Node
 from graphc.op import Kind, Sample, declare, derive, operands, result
-from graphc.ops.common import FLOATS, NUMERIC, elementwise_samples, no_gradient, same_type
+from graphc.ops.common import FLOATS, NUMERIC, elementwise_samples, same_type, zero_gradient
 from graphc.rewriting import splat
 from graphc.tensor import Tensor
 from graphc.types import TensorType, as_dtype, is_float
@@ -175,7 +175,7 @@ floordiv = declare(
     ref=_floordiv_ref,
     scalar=lambda b, x, y: b.floordiv(x, y),
     cost=8,
-    backward=no_gradient,
+    backward=zero_gradient,
     samples=_divmod_samples,
     rewrites=(),
 )
@@ -222,7 +222,7 @@ sign = declare(
     infer=same_type("if"),
     ref=lambda attrs, x: np.sign(x),
     scalar=lambda b, x: b.sign(x),
-    backward=no_gradient,
+    backward=zero_gradient,
     samples=elementwise_samples(1, [(-4, 4)], NUMERIC, differentiable=False),
 )
 

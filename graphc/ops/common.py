@@ -43,7 +43,12 @@ def same_type(kinds: str, result: np.dtype | None = None) -> Callable[[tuple[Ten
 
 
 def no_gradient(node: Node, v: Any) -> list[None]:
-    """Backward function of an op that is constant almost everywhere, or of integers."""
+    """Backward function of an op through which no gradient flows: of integers, of bools, and of `stop_gradient`."""
+    return [None] * len(node.inputs)
+
+
+def zero_gradient(node: Node, v: Any) -> list[None]:
+    """Backward function of an op that is constant almost everywhere: there is a gradient, and it is 0."""
     return [None] * len(node.inputs)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import graphc.functions as fn
 from graphc.graph import Attrs, Node
 from graphc.op import Kind, Op, Sample, declare, operands, result
-from graphc.ops.common import FLOATS, SHAPES, draw, elementwise_samples, no_gradient, same_type
+from graphc.ops.common import FLOATS, SHAPES, draw, elementwise_samples, no_gradient, same_type, zero_gradient
 from graphc.tensor import Tensor
 from graphc.types import TensorType
 
@@ -46,7 +46,7 @@ def _unary(
         infer=same_type("f"),
         ref=lambda attrs, x: ref(x),
         scalar=lambda b, x: getattr(b, name)(x),
-        backward=backward if derivative is not None else no_gradient,
+        backward=backward if derivative is not None else zero_gradient,
         samples=samples,
         cost=cost,
     )
