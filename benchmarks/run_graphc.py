@@ -4,100 +4,35 @@ from __future__ import annotations
 
 import sys
 import time
-from itertools import pairwise
 
 import graphc
 import graphc.nn.functional as F
 from benchmarks.models import MODELS, Model
+from benchmarks.networks import build, initialize, loss_of
 from benchmarks.timing import report
 from graphc import nn, optim
 
 
-class Block(nn.Module):
-    """x + L(GELU(L(LN x))), or LN(x + ReLU(L(ReLU(L x))))."""
-
-    def __init__(self, kind: str, width: int, hidden: int):
-        super().__init__()
-        self.kind = kind
-        self.norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, hidden)
-        self.down = nn.Linear(hidden, width)
-
-    def forward(self, x: graphc.Tensor) -> graphc.Tensor:
-        if self.kind == "ln_gelu":
-            return x + self.down(F.gelu(self.up(self.norm(x))))
-        return self.norm(x + F.relu(self.down(F.relu(self.up(x)))))
-
-
-class Conv1d(nn.Module):
-    """Convolutions with ReLU, the mean over positions, and a linear map."""
-
-    def __init__(self, widths: tuple[int, ...], kernel: int):
-        super().__init__()
-        pairs = pairwise(widths[:-1])
-        self.convolutions = nn.ModuleList([nn.Conv1d(a, b, kernel, padding=kernel // 2) for a, b in pairs])
-        self.out = nn.Linear(*widths[-2:])
-
-    def forward(self, x: graphc.Tensor) -> graphc.Tensor:
-        for convolution in self.convolutions:
-            x = F.relu(convolution(x))
-        return self.out(x.mean(-1))
-
-
-def cnn2d(widths: tuple[int, ...]) -> nn.Module:
-    """conv-BN-ReLU-pool twice, conv-ReLU, the mean over positions, and a linear map."""
-    a, b, c, d, classes = widths
-    return nn.Sequential(
-        nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(b, c, 3, padding=1), nn.BatchNorm2d(c), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(c, d, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(d, classes),
-    )  # fmt: skip
-
-
-class Sequence(nn.Module):
-    """An embedding, a recurrent layer, and logits for each token."""
-
-    def __init__(self, kind: str, tokens: int, embedding: int, hidden: int):
-        super().__init__()
-        self.embedding = nn.Embedding(tokens, embedding)
-        self.layer = (nn.LSTM if kind == "lstm" else nn.GRU)(embedding, hidden, batch_first=True)
-        self.out = nn.Linear(hidden, tokens)
-
-    def forward(self, x: graphc.Tensor) -> graphc.Tensor:
-        return self.out(self.layer(self.embedding(x))[0]).reshape(-1, self.out.out_features)
-
-
-def build(model: Model) -> nn.Module:
-    if model.length:
-        return Sequence(model.kind, *model.widths)
-    if model.kind == "conv1d":
-        return Conv1d(model.widths, model.kernel)
-    if model.kind == "cnn2d":
-        return cnn2d(model.widths)
-    if model.kind == "mlp":
-        layers: list[nn.Module] = []
-        for a, b in zip(model.widths, model.widths[1:], strict=False):
-            layers += [nn.Linear(a, b), nn.ReLU()]
-        return nn.Sequential(*layers[:-1])
-    width, hidden, classes = model.widths
-    return nn.Sequential(*(Block(model.kind, width, hidden) for _ in range(model.blocks)), nn.Linear(width, classes))
+def declare(model: Model, threads: int) -> graphc.Executable:
+    """The training step of a model, not compiled yet; its inputs are x and, where it has targets, y."""
+    xb, yb = model.data()
+    net = build(model, nn, F)
+    initialize(net, model, lambda parameter, value: parameter.assign(value))
+    x, y = graphc.input("x", xb.shape, xb.dtype), graphc.input("y", yb.shape, yb.dtype)
+    if model.optimizer == "adam":
+        opt: optim.Optimizer = optim.Adam(net.parameters(), lr=1e-3)
+    else:
+        opt = optim.SGD(net.parameters(), lr=1e-2, momentum=0.9 if model.optimizer == "momentum" else 0.0)
+    return graphc.train_step(loss_of(model, net, x, y, F, graphc.random.normal), opt, threads=threads)
 
 
 def main() -> None:
     model, threads = MODELS[sys.argv[1]], int(sys.argv[2])
     xb, yb = model.data()
+    arrays = {"x": xb, "y": yb} if yb.size else {"x": xb}
     start = time.perf_counter()
-    net = build(model)
-    x = graphc.input("x", xb.shape, xb.dtype)
-    y = graphc.input("y", yb.shape, "int32")
-    parameters = list(net.parameters())
-    opt: optim.Optimizer
-    if model.optimizer == "adam":
-        opt = optim.Adam(parameters, lr=1e-3)
-    else:
-        opt = optim.SGD(parameters, lr=1e-2, momentum=0.9 if model.optimizer == "momentum" else 0.0)
-    step = graphc.train_step(F.cross_entropy(net(x), y), opt, threads=threads)
-    report(start, lambda: step(x=xb, y=yb), model.flops, arena=step.memory.arena_bytes, arena_ratio=step.memory.ratio)
+    step = declare(model, threads)
+    report(start, lambda: step(**arrays), model.flops, arena=step.memory.arena_bytes, arena_ratio=step.memory.ratio)
 
 
 if __name__ == "__main__":

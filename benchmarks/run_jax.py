@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -16,42 +18,56 @@ from benchmarks.timing import report
 Params = Any
 
 
-def linear(rng: np.random.Generator, a: int, b: int) -> tuple[jax.Array, jax.Array]:
-    bound = a**-0.5
-    return jnp.asarray(rng.uniform(-bound, bound, (b, a)), jnp.float32), jnp.asarray(rng.uniform(-bound, bound, b), jnp.float32)
+Draw = Callable[[tuple[int, ...]], np.ndarray]
+
+
+def linear(draw: Draw, a: int, b: int) -> tuple[jax.Array, jax.Array]:
+    return jnp.asarray(draw((b, a))), jnp.zeros(b)
+
+
+def scale(width: int) -> tuple[jax.Array, jax.Array]:
+    return jnp.ones(width), jnp.zeros(width)
 
 
 def parameters(model: Model) -> Params:
-    rng = np.random.default_rng(0)
+    """In the order in which the modules of the other frameworks have them."""
+    draw = model.draw()
     if model.kind == "mlp":
-        return [linear(rng, a, b) for a, b in zip(model.widths, model.widths[1:], strict=False)]
+        return [linear(draw, a, b) for a, b in pairwise(model.widths)]
+    if model.kind == "vae":
+        a, b, c = model.widths
+        return [linear(draw, *pair) for pair in ((a, b), (b, 2 * c), (c, b), (b, a))]
+    if model.kind == "gpt":
+        tokens, width, hidden = model.widths
+        tables = [jnp.asarray(draw((size, width))) for size in (tokens, model.length)]
+        blocks = [
+            (scale(width), linear(draw, width, 3 * width), linear(draw, width, width))
+            + (scale(width), linear(draw, width, hidden), linear(draw, hidden, width))
+            for _ in range(model.blocks)
+        ]
+        return tables, blocks, scale(width), linear(draw, width, tokens)
     if model.length:
         tokens, embedding, hidden = model.widths
         gates = {"lstm": 4, "gru": 3}[model.kind] * hidden
-        table = jnp.asarray(rng.standard_normal((tokens, embedding)), jnp.float32)
-        return table, linear(rng, embedding, gates), linear(rng, hidden, gates), linear(rng, hidden, tokens)
+        table = jnp.asarray(draw((tokens, embedding)))
+        return table, linear(draw, embedding, gates), linear(draw, hidden, gates), linear(draw, hidden, tokens)
     if model.size:
-        layers = []
-        for a, b in zip(model.widths[:-2], model.widths[1:-1], strict=True):
-            fan = a * model.kernel ** len(model.size)
-            weight = rng.uniform(-(fan**-0.5), fan**-0.5, (b, a, *(model.kernel,) * len(model.size)))
-            layers.append((jnp.asarray(weight, jnp.float32), jnp.zeros(b), jnp.ones(b), jnp.zeros(b)))
-        return layers, linear(rng, *model.widths[-2:])
+        shapes = [(b, a, *(model.kernel,) * len(model.size)) for a, b in pairwise(model.widths[:-1])]
+        layers = [(jnp.asarray(draw(shape)), jnp.zeros(shape[0]), scale(shape[0])) for shape in shapes]
+        return layers, linear(draw, *model.widths[-2:])
     width, hidden, classes = model.widths
-    blocks = [
-        (jnp.ones(width), jnp.zeros(width), linear(rng, width, hidden), linear(rng, hidden, width)) for _ in range(model.blocks)
-    ]
-    return blocks, linear(rng, width, classes)
+    blocks = [(scale(width), linear(draw, width, hidden), linear(draw, hidden, width)) for _ in range(model.blocks)]
+    return blocks, linear(draw, width, classes)
 
 
 def apply(layer: tuple[jax.Array, jax.Array], x: jax.Array) -> jax.Array:
     return x @ layer[0].T + layer[1]
 
 
-def norm(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+def norm(x: jax.Array, scales: tuple[jax.Array, jax.Array]) -> jax.Array:
     mean = x.mean(-1, keepdims=True)
     var = ((x - mean) ** 2).mean(-1, keepdims=True)
-    return (x - mean) * jax.lax.rsqrt(var + 1e-5) * scale + shift
+    return (x - mean) * jax.lax.rsqrt(var + 1e-5) * scales[0] + scales[1]
 
 
 def convolution(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
@@ -59,19 +75,19 @@ def convolution(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
     return y + bias.reshape(-1, *(1,) * (x.ndim - 2))
 
 
-def batch_norm(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+def batch_norm(x: jax.Array, scales: tuple[jax.Array, jax.Array]) -> jax.Array:
     """In training, without the running statistics."""
     mean = x.mean((0, 2, 3), keepdims=True)
     var = ((x - mean) ** 2).mean((0, 2, 3), keepdims=True)
-    return (x - mean) * jax.lax.rsqrt(var + 1e-5) * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1)
+    return (x - mean) * jax.lax.rsqrt(var + 1e-5) * scales[0].reshape(-1, 1, 1) + scales[1].reshape(-1, 1, 1)
 
 
 def convolve(model: Model, params: Params, x: jax.Array) -> jax.Array:
     layers, last = params
-    for i, (weight, bias, scale, shift) in enumerate(layers):
+    for i, (weight, bias, scales) in enumerate(layers):
         x = convolution(x, weight, bias)
         pools = model.kind == "cnn2d" and i + 1 < len(layers)
-        x = jax.nn.relu(batch_norm(x, scale, shift) if pools else x)
+        x = jax.nn.relu(batch_norm(x, scales) if pools else x)
         if pools:
             x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
     return apply(last, x.mean(tuple(range(2, x.ndim))))
@@ -107,22 +123,53 @@ def sequence(model: Model, params: Params, tokens: jax.Array) -> jax.Array:
     return apply(last, hs.swapaxes(0, 1)).reshape(-1, model.widths[0])
 
 
+def attend(model: Model, x: jax.Array, qkv: Params, out: Params) -> jax.Array:
+    n, length, width = x.shape
+    q, k, v = jnp.moveaxis(apply(qkv, x).reshape(n, length, 3, model.heads, -1), 2, 0)
+    y = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+    return apply(out, y.reshape(n, length, width))
+
+
+def gelu_block(x: jax.Array, scales: Params, up: Params, down: Params) -> jax.Array:
+    return x + apply(down, jax.nn.gelu(apply(up, norm(x, scales)), approximate=False))
+
+
+def transform(model: Model, params: Params, tokens: jax.Array) -> jax.Array:
+    (table, positions), blocks, last_scales, last = params
+    x = table[tokens] + positions
+    for scales, qkv, out, *rest in blocks:
+        x = gelu_block(x + attend(model, norm(x, scales), qkv, out), *rest)
+    return apply(last, norm(x, last_scales)).reshape(-1, model.widths[0])
+
+
 def forward(model: Model, params: Params, x: jax.Array) -> jax.Array:
     if model.kind == "mlp":
         for layer in params[:-1]:
             x = jax.nn.relu(apply(layer, x))
         return apply(params[-1], x)
+    if model.kind == "gpt":
+        return transform(model, params, x)
     if model.length:
         return sequence(model, params, x)
     if model.size:
         return convolve(model, params, x)
     blocks, last = params
-    for scale, shift, up, down in blocks:
+    for scales, up, down in blocks:
         if model.kind == "ln_gelu":
-            x = x + apply(down, jax.nn.gelu(apply(up, norm(x, scale, shift)), approximate=False))
+            x = gelu_block(x, scales, up, down)
         else:
-            x = norm(x + jax.nn.relu(apply(down, jax.nn.relu(apply(up, x)))), scale, shift)
+            x = norm(x + jax.nn.relu(apply(down, jax.nn.relu(apply(up, x)))), scales)
     return apply(last, x)
+
+
+def bound(model: Model, params: Params, x: jax.Array, count: jax.Array) -> jax.Array:
+    """The loss of a VAE, with noise that depends on the number of the step."""
+    first, second, third, fourth = params
+    mean, log_variance = jnp.split(apply(second, jax.nn.relu(apply(first, x))), 2, 1)
+    noise = jax.random.normal(jax.random.fold_in(jax.random.key(0), count), mean.shape)
+    logits = apply(fourth, jax.nn.relu(apply(third, mean + jnp.exp(0.5 * log_variance) * noise)))
+    reconstruction = (jnp.maximum(logits, 0) - logits * x + jnp.log1p(jnp.exp(-jnp.abs(logits)))).sum()
+    return (reconstruction + 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance).sum()) / model.batch
 
 
 def main() -> None:
@@ -131,7 +178,9 @@ def main() -> None:
     start = time.perf_counter()
     params = parameters(model)
 
-    def loss_of(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+    def loss_of(params: Params, x: jax.Array, y: jax.Array, state: Params) -> jax.Array:
+        if model.kind == "vae":
+            return bound(model, params, x, state[0])
         logits = forward(model, params, x)
         return (jax.nn.logsumexp(logits, axis=1) - jnp.take_along_axis(logits, y[:, None], 1)[:, 0]).mean()
 
@@ -153,7 +202,7 @@ def main() -> None:
         return params, (count, first, second)
 
     def train(params: Params, state: Params, x: jax.Array, y: jax.Array) -> tuple[Params, Params, jax.Array]:
-        loss, grads = jax.value_and_grad(loss_of)(params, x, y)
+        loss, grads = jax.value_and_grad(loss_of)(params, x, y, state)
         params, state = update(params, state, grads)
         return params, state, loss
 

@@ -11,8 +11,8 @@ from typing import Any
 
 
 def report(start: float, step: Callable[[], Any], flops: float, seconds: float = 1.5, **more: Any) -> None:
-    """`start` is when declaration began; `step` runs one step to its end."""
-    step()
+    """`start` is when declaration began; `step` runs one step to its end and returns the loss."""
+    loss = float(step())
     compile_s = time.perf_counter() - start
     for _ in range(20):
         step()
@@ -31,6 +31,7 @@ def report(start: float, step: Callable[[], Any], flops: float, seconds: float =
                 "compile_s": compile_s,
                 "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 "flops": flops,
+                "loss": loss,
                 **more,
             }
         )
