@@ -1,11 +1,12 @@
 """Scatter kernels: result[o, index[j], i] += update[o, j, i], in ascending j, into zeros.
 
-    for unit = (o, range of destination rows, block of i):
-      zero the unit's part of the result
+    for the units [begin, end) of one (o, block of i): their destination rows are one range
+      zero the range's part of the result
       for j: if index[j] lies in the range: result row += update row      vectors along i
 
-Units write disjoint parts and each scans every index, so no element is touched by two threads and every element gets its
-contributions in the same order however units are dealt. An index outside the result adds nothing.
+A unit is a few destination rows; a call scans the indices once for all the rows that it was given. Calls write disjoint parts, so
+no element is touched by two threads and every element gets its contributions in the same order however units are dealt. An index
+outside the result adds nothing.
 """
 
 from __future__ import annotations
@@ -51,31 +52,40 @@ class _Emitter:
         self.dtype = kernel.slots[2].dtype
         self.lanes = min(target.lanes(self.dtype.itemsize), 1 << (kernel.inner - 1).bit_length())
         self.full, self.tail = divmod(kernel.inner, self.lanes)
+        # Whole rows if there are enough of them, since memory runs along i.
         wanted = -(-UNITS // kernel.outer)
-        blocks = min(max(self.full // BLOCK_VECTORS, 1), wanted)
+        self.span = -(-kernel.size // min(kernel.size, wanted))  # destination rows of a unit
+        self.ranges = -(-kernel.size // self.span)
+        blocks = min(max(self.full // BLOCK_VECTORS, 1), -(-wanted // self.ranges))
         self.block = max(-(-self.full // blocks), 1)  # vectors
         self.blocks = max(-(-self.full // self.block), 1)
-        self.span = -(-kernel.size // -(-wanted // self.blocks))  # destination rows
-        self.ranges = -(-kernel.size // self.span)
-        self.units = kernel.outer * self.ranges * self.blocks
+        self.units = kernel.outer * self.blocks * self.ranges
 
     def emit(self) -> None:
-        fn, kernel = self.fn, self.kernel
+        fn, ranges = self.fn, self.ranges
         index, update, result = (self._argument(slot) for slot in range(3))
-        with repeat(fn, "%begin", "%end") as unit:
-            block, rest = self._split(unit.index, self.blocks)
-            part, outer = self._split(rest, self.ranges)
-            low = fn.op(f"mul i64 {part}, {self.span}")
-            span = self._least(fn.op(f"sub i64 {kernel.size}, {low}"), self.span)
-            update = self._row(update, outer, kernel.count)
-            result = self._row(self._row(result, outer, kernel.size), low)
-            with repeat(fn, "0", span) as row:
-                self._clear(self._row(result, row.index), block)
-            if kernel.count:
-                with repeat(fn, "0", str(kernel.count)) as j:
-                    target = fn.op(f"sub i64 {self._index(index, j.index)}, {low}")
-                    with fn.when(fn.op(f"icmp ult i64 {target}, {span}")):
-                        self._add(self._row(update, j.index), self._row(result, target), block)
+        first, last = self._split("%begin", ranges)[1], self._split(fn.op("add i64 %end, -1"), ranges)[1]
+        with repeat(fn, first, fn.op(f"add i64 {last}, 1")) as group:
+            base = fn.op(f"mul i64 {group.index}, {ranges}")
+            low = self._clamped(fn.op(f"sub i64 %begin, {base}"))
+            span = fn.op(f"sub i64 {self._clamped(fn.op(f'sub i64 %end, {base}'))}, {low}")
+            block, outer = self._split(group.index, self.blocks)
+            to = self._row(self._row(result, outer, self.kernel.size), low)
+            self._clear(to, span, block)
+            if self.kernel.count:
+                self._scan(index, self._row(update, outer, self.kernel.count), to, low, span, block)
+
+    def _clamped(self, unit: str) -> str:
+        """The row that a unit of a group begins with; those beyond the group's ends are its ends."""
+        unit = self.b.maximum(Value(unit, int64, 1), self.b.const(0, int64)).name
+        return self._least(self.fn.op(f"mul i64 {unit}, {self.span}"), self.kernel.size)
+
+    def _scan(self, index: str, update: str, to: str, low: str, span: str, block: str) -> None:
+        fn = self.fn
+        with repeat(fn, "0", str(self.kernel.count)) as j:
+            row = fn.op(f"sub i64 {self._index(index, j.index)}, {low}")
+            with fn.when(fn.op(f"icmp ult i64 {row}, {span}")):
+                self._add(self._row(update, j.index), self._row(to, row), block)
 
     def _argument(self, position: int) -> str:
         at = self.fn.op(f"getelementptr ptr, ptr %args, i64 {position}")
@@ -100,9 +110,17 @@ class _Emitter:
         at = self.fn.op(f"getelementptr {STORAGE[dtype]}, ptr {pointer}, i64 {j}")
         return self.b.cast(memory.load(self.b, dtype, 1, at), int64).name
 
-    def _clear(self, row: str, block: str) -> None:
+    def _clear(self, rows: str, count: str, block: str) -> None:
+        fn = self.fn
+        if self.blocks == 1:
+            size = fn.op(f"mul i64 {count}, {self.kernel.inner * self.dtype.itemsize}")
+            fn.module.declare("@llvm.memset.p0.i64", "void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
+            fn.do(f"call void @llvm.memset.p0.i64(ptr {rows}, i8 0, i64 {size}, i1 false)")
+            return
         zero = self.b.splat(self.b.const(0, self.dtype), self.lanes)
-        self._vectors(block, lambda at, mask: memory.store(self.b, zero, self._at(row, at), mask))
+        with repeat(fn, "0", count) as row:
+            at = self._row(rows, row.index)
+            self._vectors(block, lambda i, mask: memory.store(self.b, zero, self._at(at, i), mask))
 
     def _add(self, source: str, target: str, block: str) -> None:
         def add(at: str, mask: Value | None) -> None:
