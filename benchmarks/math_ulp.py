@@ -12,7 +12,8 @@ import time
 
 import numpy as np
 
-from tests.math_native import BINARY, NAMES, Native, exact, host_levels, mpmath_error, native, samples, ulp_error
+from graphc.codegen.target import runnable_levels
+from tests.math_native import BINARY, NAMES, Native, exact, mpmath_error, native, samples, ulp_error
 
 MPMATH_POINTS = 4000
 
@@ -47,7 +48,7 @@ def nanoseconds(functions: Native, name: str) -> float:
 
 
 def main(count: int = 100_000, levels: tuple[str, ...] = ()) -> None:
-    levels = levels or host_levels()
+    levels = levels or tuple(runnable_levels())
     print(f"{'':8} {'dtype':8}" + "".join(f"{'ULP ' + level[-2:]:>8} {'ns':>7}" for level in levels) + "   worst at")
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         for name in sorted(NAMES, key=lambda name: (name == BINARY, name)):

@@ -18,15 +18,14 @@ import numpy as np
 import graphc.ops  # noqa: F401 - registers the ops
 from graphc.codegen import llvm
 from graphc.codegen.contract import emit_contraction
-from graphc.codegen.target import host_target, level_target
+from graphc.codegen.target import level_target, runnable_levels
 from graphc.index import Index
 from graphc.program import Buffer, Contraction, Instr, Launch, Load, Slot, Space, Store
 from graphc.program_interp import run_launch
 from graphc.runtime import jit
 from graphc.types import TensorType, bool_, float32, float64, int64, is_float, row_major_strides
 
-LEVELS = ["x86-64-v2", "x86-64-v3", "x86-64-v4"]
-RUNNABLE = LEVELS[: LEVELS.index(host_target().cpu) + 1] if host_target().cpu in LEVELS else [host_target().cpu]
+RUNNABLE = runnable_levels()
 BEST = RUNNABLE[-1]
 LAYOUTS = ["ik,kj->ij", "ik,jk->ij", "ki,kj->ij", "ki,jk->ij"]
 PAGE = mmap.PAGESIZE

@@ -24,8 +24,6 @@ from graphc.codegen.values import ELEMENT, Value, llvm_type
 
 NAMES = tuple(vector_math.__all__)
 BINARY = "power"
-_V3 = ("avx2", "fma", "bmi2")
-_V4 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 # Where a function is neither constant nor out of range, f32 and f64.
 RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
@@ -40,16 +38,6 @@ RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "cos": ((-(2.0**20), 2.0**20), (-(2.0**20), 2.0**20)),
     "power": ((0, 4), (0, 4)),
 }
-
-
-def host_levels() -> tuple[str, ...]:
-    """The feature levels that this machine runs."""
-    has = binding.get_host_cpu_features()
-    if has.get("neon"):
-        return ("aarch64",)
-    v3 = all(has.get(name) for name in _V3)
-    v4 = v3 and all(has.get(name) for name in _V4)
-    return ("x86-64-v2",) + ("x86-64-v3",) * v3 + ("x86-64-v4",) * v4
 
 
 Operands = tuple[float | None, float | None]

@@ -16,7 +16,7 @@ import numpy as np
 import graphc.ops  # noqa: F401 - registers the ops
 from graphc.codegen import llvm
 from graphc.codegen.object import emit_kernel
-from graphc.codegen.target import host_target, level_target
+from graphc.codegen.target import level_target, runnable_levels
 from graphc.index import Index, axes_of, flatten
 from graphc.op import OPS
 from graphc.program import (
@@ -38,9 +38,7 @@ from graphc.program_interp import run_launch
 from graphc.runtime import jit
 from graphc.types import TensorType, bool_, float32, int64, is_float, row_major_strides
 
-LEVELS = ["x86-64-v2", "x86-64-v3", "x86-64-v4"]
-HOST = list(LEVELS).index(host_target().cpu) if host_target().cpu in LEVELS else -1
-RUNNABLE = LEVELS[: HOST + 1]
+RUNNABLE = runnable_levels()
 GUARD = 64
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from contraction_native import LAYOUTS, LEVELS, RUNNABLE, Case, check, check_einsums, contraction, draw, einsum_case, shapes
+from contraction_native import LAYOUTS, RUNNABLE, Case, check, check_einsums, contraction, draw, einsum_case, shapes
 
 from graphc.codegen import llvm
 from graphc.codegen.blocking import block
@@ -16,7 +16,7 @@ from graphc.codegen.contract_plan import plan_job
 from graphc.codegen.microkernel import most_rows, tile_function
 from graphc.codegen.orientation import oriented
 from graphc.codegen.registers import lanes_of
-from graphc.codegen.target import level_target
+from graphc.codegen.target import LEVELS, level_target
 from graphc.index import Index, Range, unflatten
 from graphc.program import Contraction, Load, Slot, Store
 from graphc.types import bool_, float32, float64, int32, int64

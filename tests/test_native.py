@@ -15,14 +15,13 @@ import pytest
 from agreement import Reference
 
 import graphc
-from graphc.codegen.target import LEVELS, host_target
+from graphc.codegen.target import runnable_levels
 from graphc.op import OPS, Kind, Op, Sample
 from graphc.options import Options
 from graphc.passes.pipeline import OPTIONAL
 from graphc.tensor import Tensor
 
-X86 = [level for level in LEVELS if level.startswith("x86")]
-RUNNABLE = X86[: X86.index(host_target().cpu) + 1] if host_target().cpu in X86 else []
+RUNNABLE = runnable_levels()
 ALL_PASSES, NO_PASSES = Options(verify=True), Options(verify=True, passes_off=OPTIONAL, fusion=False)
 LONG = 301  # whole vectors and a tail, at every width
 

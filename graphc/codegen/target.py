@@ -72,3 +72,10 @@ def host_target() -> Target:
     if all(has.get(name) for name in ("avx2", "fma", "bmi2", "f16c", "lzcnt", "movbe")):
         return level_target("x86-64-v3")
     return level_target("x86-64-v2")
+
+
+def runnable_levels() -> list[str]:
+    """The levels that this machine runs, the narrowest first: on x86-64 all up to the host's, or up to that in GRAPHC_CPU."""
+    x86 = [level for level in LEVELS if level.startswith("x86")]
+    cpu = host_target().cpu
+    return x86[: x86.index(cpu) + 1] if cpu in x86 else ["aarch64"]
