@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
-import graphc.functions as fn
 from graphc.compiler import MemoryReport, Native, check_options, check_seed, check_threads, states_of
-from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.errors import GraphcError, InputError
 from graphc.graph import Graph
 from graphc.op import label_of
 from graphc.options import Options
+from graphc.precision import computes_in_float32, narrowed, seems_float32
 from graphc.program import Program
 from graphc.random import bind_randomness
 from graphc.seeding import initial_seed
 from graphc.structure import flatten
 from graphc.tensor import State, Tensor
-from graphc.tracing import Arguments, Declared, make_graph
+from graphc.tracing import Arguments, Declared, Types, beside, checked_updates, make_graph, updates_by_state
+from graphc.types import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class _Traced:
+    declared: Declared
+    native: Native
+    float32: bool  # reads floating states, all of them float32
 
 
 class Executable:
@@ -49,7 +57,9 @@ class Executable:
         self._arguments: Arguments | None = None
         self._declared: Declared | None = None
         self._native: Native | None = None
-        self._traced: dict[Any, tuple[Declared, Native]] = {}
+        self._traced: dict[Any, _Traced] = {}  # by the types for which it was traced
+        self._by_signature: dict[Any, _Traced] = {}  # by those of a call's arrays: float64 ones may count as float32
+        self._in_float32: bool | None = None  # whether they last did
         self._randomness: tuple[State, State] | None = None  # seed and counter
         self._pending: dict[str, np.ndarray] = {}  # loaded values of states that no trace has met yet
         if callable(source) and not isinstance(source, Tensor):
@@ -85,26 +95,56 @@ class Executable:
         return self._finish(self._declared, native, native.bind(kwargs), out)
 
     def _call_traced(self, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Any:
-        arguments = self._arguments
-        assert arguments is not None
-        arrays = arguments.arrays(args, kwargs)
-        key = tuple((name, array.shape, array.dtype.num) for name, array in arrays.items())
-        found = self._traced.get(key) or self._trace(key, arrays, args, kwargs)
-        declared, native = found
-        return self._finish(declared, native, native.bind(arrays), out)
+        arrays, found = self._of_arguments(args, kwargs)
+        return self._finish(found.declared, found.native, found.native.bind(arrays), out)
 
-    def _trace(
-        self, key: Any, arrays: Mapping[str, np.ndarray], args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[Declared, Native]:
+    def _of_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], _Traced]:
+        """A call's arrays by name, and what is compiled for their signature."""
+        assert self._arguments is not None
+        arrays = self._arguments.arrays(args, kwargs)
+        key = tuple((name, array.shape, array.dtype.num) for name, array in arrays.items())
+        found = self._by_signature.get(key)
+        if found is None:
+            types = {name: TensorType(array.dtype, array.shape) for name, array in arrays.items()}
+            found = self._by_signature[key] = self._trace(types, args, kwargs)
+        return arrays, found
+
+    def _trace(self, types: Types, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Traced:
+        """What is compiled for arguments of these types, in which float64 stands for float32 where all states are of that."""
+        narrow = narrowed(types)
+        if narrow == types:
+            known = self._traced.get(tuple(types.items()))
+            return known or self._compile_traced(types, *self._call_function(types, args, kwargs))
+        known = self._traced.get(tuple(narrow.items()))
+        guess = known.float32 if known else self._in_float32
+        if guess is None:
+            guess = seems_float32(self._function, getattr(self, "opt", None))
+        refused: GraphcError | None = None
+        for tried in (narrow, types) if guess else (types, narrow):
+            known = self._traced.get(tuple(tried.items()))
+            try:
+                result, inputs = (None, []) if known else self._call_function(tried, args, kwargs)
+            except GraphcError as error:  # it may be right with the other types
+                refused = refused or error
+                continue
+            verdict = known.float32 if known else computes_in_float32(result)
+            if verdict == (tried is narrow):
+                self._in_float32 = verdict
+                return known or self._compile_traced(tried, result, inputs)
+        raise refused or InputError("the function reads other states for float32 arguments than for float64 ones")
+
+    def _call_function(self, types: Types, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, list[Tensor]]:
         assert self._function is not None and self._arguments is not None
-        result, inputs = self._arguments.call(self._function, arrays, args, kwargs, self._training)
+        return self._arguments.call(self._function, types, args, kwargs, self._training)
+
+    def _compile_traced(self, types: Types, result: Any, inputs: Sequence[Tensor]) -> _Traced:
         declared = self._drawing(self._declare(result, inputs))
         self._apply_pending(declared)
         native = Native(declared.graph, self.options, self._threads, declared.earlier)
         if self._native is None:  # not the latest: in training, that is the odd last batch
             self._declared, self._native = declared, native
-        self._traced[key] = declared, native
-        return declared, native
+        made = self._traced[tuple(types.items())] = _Traced(declared, native, computes_in_float32(result))
+        return made
 
     def _finish(self, declared: Declared | None, native: Native, arrays: list[np.ndarray], out: Any) -> Any:
         assert declared is not None
@@ -131,12 +171,10 @@ class Executable:
             if self._native is None:
                 self._compile()
         else:
-            assert self._arguments is not None
             if not args and not kwargs and self._traced:
                 return self
-            arrays = self._arguments.arrays(args, kwargs)
-            key = tuple((name, array.shape, array.dtype.num) for name, array in arrays.items())
-            self._declared, self._native = self._traced.get(key) or self._trace(key, arrays, args, kwargs)
+            _, found = self._of_arguments(args, kwargs)
+            self._declared, self._native = found.declared, found.native
         return self
 
     # --- looking inside ---
@@ -197,7 +235,7 @@ class Executable:
 
     def states(self) -> list[State]:
         """The states that the traces so far read or write, each once."""
-        graphs = [declared.graph for declared, _ in self._traced.values()] or ([self._declared.graph] if self._declared else [])
+        graphs = [one.declared.graph for one in self._traced.values()] or ([self._declared.graph] if self._declared else [])
         return list(dict.fromkeys(state for graph in graphs for state in states_of(graph)))
 
     def _apply_pending(self, declared: Declared) -> None:
@@ -222,37 +260,30 @@ def compile(
     outputs: a Tensor, or a list, tuple or dict of them: sizes are fixed by their inputs, which a call names (`f(x=...)`), or
         passes in order where `inputs=[...]` is given. Or a function or Module: traced and compiled for each signature (sizes and
         types) of its arguments, in evaluation mode unless `training`. The call returns the same structure; `out=` fills arrays.
-    updates: {state: tensor}: new values that the states take when a call ends.
+        Where a function reads floating states, all float32, its float64 arrays count as float32 ones (`graphc.precision`).
+    updates: {state: tensor}: new values that the states take when a call ends. Beside a function, a value that depends on its
+        arguments is a function of them, too: `compile(f, updates={total: lambda x: total + x.sum()})`.
     threads: at most so many (default: one per processor that the process may use). The result does not depend on it.
     """
     if inputs is not None and callable(outputs):
         raise InputError("inputs: a function's inputs are its arguments")
-    if updates and callable(outputs) and not isinstance(outputs, Tensor):
-        raise InputError("updates: needs tensors as outputs; a function's updates would belong to one signature only")
-    checked = _checked_updates(updates or {})
+    pairs = updates_by_state(updates)
+    traced = callable(outputs) and not isinstance(outputs, Tensor)
+    checked = {} if traced else checked_updates(pairs)
 
     def declare(result: Any, given: Sequence[Tensor] | None) -> Declared:
         leaves, structure = flatten(result, "compile")
         return Declared(make_graph(leaves, checked, given, "main"), structure)
+
+    def declare_both(result: tuple[Any, Mapping[State, Any]], given: Sequence[Tensor] | None) -> Declared:
+        leaves, structure = flatten(result[0], "compile")
+        return Declared(make_graph(leaves, checked_updates(result[1], given), given, "main"), structure)
 
     if inputs is not None and not isinstance(inputs, (list, tuple)):
         raise InputError(f"inputs: expected a list of tensors, got {inputs!r}")
     if not isinstance(training, (bool, np.bool_)):
         raise InputError(f"training is True or False, not {training!r}")
     given = None if inputs is None else list(inputs)
+    if traced and pairs:
+        return Executable(beside(outputs, pairs), declare_both, False, training, threads, seed, options)
     return Executable(outputs, declare, given is not None, training, threads, seed, options, given)
-
-
-def _checked_updates(updates: Mapping[State, Any]) -> dict[State, Tensor]:
-    if not isinstance(updates, Mapping):
-        raise InputError(f"updates: expected a dict of states and tensors, got {type(updates).__name__}")
-    checked = {}
-    for state, value in updates.items():
-        if not isinstance(state, State):
-            raise InputError(f"updates: expected a state, got {state!r}")
-        tensor = value if isinstance(value, Tensor) else fn.as_tensor(value, state.dtype)
-        if tensor.type != state.type:
-            kind = ShapeError if tensor.shape != state.shape else DTypeError
-            raise kind(f"updates: state {state.name} is {state.type}, its new value {tensor.type}")
-        checked[state] = tensor
-    return checked

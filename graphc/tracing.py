@@ -6,6 +6,7 @@ the sizes and types of the arrays at hand, once for each such signature.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +14,16 @@ from typing import Any
 
 import numpy as np
 
+import graphc.functions as fn
 from graphc.arrays import as_array
-from graphc.errors import InputError
+from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph import Graph, Node, topological
 from graphc.nn.mode import tracing
 from graphc.op import label_of
 from graphc.random import fresh_streams
 from graphc.structure import Structure
 from graphc.tensor import State, Tensor, input
+from graphc.types import TensorType
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ def make_graph(outputs: Sequence[Tensor], updates: Mapping[State, Tensor], input
     return Graph(find_inputs(roots, inputs), tuple(tensor.node for tensor in outputs), pairs, name)
 
 
+Types = Mapping[str, TensorType]  # of a traced function's arguments, by name
+
+
 class Arguments:
     """The parameters of a function: which array of a call is which input."""
 
@@ -103,15 +109,68 @@ class Arguments:
     def call(
         self,
         function: Callable[..., Any],
-        arrays: Mapping[str, np.ndarray],
+        types: Types,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         training: bool,
     ) -> tuple[Any, list[Tensor]]:
-        """Trace: the function's result on input tensors shaped as the arrays, and those tensors."""
-        inputs = {name: input(name, array.shape, array.dtype) for name, array in arrays.items()}
+        """Trace: the function's result on input tensors of these types, and those tensors."""
+        inputs = {name: input(name, one.shape, one.dtype) for name, one in types.items()}
         tensors = list(inputs.values())
         positional = tensors[: len(args)]
         keywords = dict(zip(list(inputs)[len(args) :], tensors[len(args) :], strict=True))
         with tracing(training), fresh_streams():
             return function(*positional, **{name: keywords[name] for name in kwargs}), tensors
+
+
+def updates_by_state(updates: Any) -> dict[State, Any]:
+    """What users gave as `updates`: new values by state."""
+    if updates is None:
+        return {}
+    if not isinstance(updates, Mapping):
+        raise InputError(f"updates: expected a dict of states and tensors, got {type(updates).__name__}")
+    for state in updates:
+        if not isinstance(state, State):
+            raise InputError(f"updates: expected a state, got {state!r}")
+    return dict(updates)
+
+
+def beside(function: Callable[..., Any], updates: Mapping[State, Any]) -> Callable[..., Any]:
+    """A function of the same arguments that returns (result, updates), those new values that are functions called on the same
+    arguments."""
+
+    def both(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        called = {state: value(*args, **kwargs) if _is_function(value) else value for state, value in updates.items()}
+        return result, called
+
+    both.__name__ = getattr(function, "__name__", type(function).__name__)
+    with contextlib.suppress(TypeError, ValueError):
+        both.__signature__ = inspect.signature(getattr(function, "forward", function))  # type: ignore[attr-defined]
+    return both
+
+
+def _is_function(value: Any) -> bool:
+    return callable(value) and not isinstance(value, Tensor)
+
+
+def checked_updates(updates: Mapping[State, Any], inputs: Sequence[Tensor] | None = None) -> dict[State, Tensor]:
+    """New values as tensors of their states' types; `inputs` are those of a traced function, and no others are read."""
+    checked = {}
+    for state, value in updates.items():
+        if _is_function(value):
+            raise InputError(f"updates: the new value of {state.name} is a function; with tensors as outputs it is a tensor")
+        tensor = value if isinstance(value, Tensor) else fn.as_tensor(value, state.dtype)
+        if tensor.type != state.type:
+            kind = ShapeError if tensor.shape != state.shape else DTypeError
+            raise kind(f"updates: state {state.name} is {state.type}, its new value {tensor.type}")
+        if inputs is not None:
+            known = [one.node for one in inputs]
+            strange = [node for node in topological([tensor.node]) if node.op.name == "input" and node not in known]
+            if strange:
+                raise InputError(
+                    f"updates: the new value of {state.name} depends on the input {label_of(strange[0])}, no argument of the "
+                    "function that is compiled; give a function of the same arguments: {state: lambda x: state + x.sum()}"
+                )
+        checked[state] = tensor
+    return checked

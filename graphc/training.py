@@ -75,7 +75,8 @@ def train_step(
 ) -> TrainStep:
     """Compile one training step of `opt` on `loss`: forward, backward and update as one native call.
 
-    loss: a scalar Tensor, or a function that returns one (or (loss, outputs)), traced in training mode for each signature.
+    loss: a scalar Tensor, or a function that returns one (or (loss, outputs)), traced in training mode for each signature. Where
+        all floating states that it reads are float32, its float64 arrays count as float32 ones (`graphc.precision`).
     outputs: tensors to return beside the loss, where the loss is a Tensor.
     transform: maps the list of gradients to a list, as `optim.clip_grad_norm(1.0)` does.
     accumulate: average the gradients of so many calls, then update once.

@@ -146,6 +146,18 @@ def test_updates_are_all_that_a_call_writes():
     assert np.array_equal(w.numpy(), [0, 0])
 
 
+def test_updates_beside_a_function():
+    """A value that depends on the arguments is a function of them; others are tensors."""
+    total, calls = graphc.state("total", np.zeros(3, np.float32)), graphc.state("calls", 0)
+    f = graphc.compile(lambda x, y=None: total + x, updates={total: lambda x, y=None: total + x.sum(0), calls: calls + 1})
+    assert np.array_equal(f(A), A) and np.array_equal(f(x=A[:2]), A.sum(0) + A[:2])  # outputs are from before the update
+    assert np.array_equal(total.numpy(), A.sum(0) + A[:2].sum(0)) and calls.numpy() == 2
+    held = graphc.state("held", np.zeros(2))
+    layer = nn.Linear(3, 2, dtype="float64")
+    g = graphc.compile(layer, updates={held: lambda x: layer(x)[0]})
+    assert np.array_equal(g(A)[0], held.numpy())
+
+
 def test_states_of_one_name_are_two_states():
     a, b = graphc.state("w", [1.0]), graphc.state("w", [2.0])
     assert graphc.compile([a, b, a + b])() == [1.0, 2.0, 3.0]
