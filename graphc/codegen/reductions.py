@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphc.codegen.memory import reverse
 from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.values import Value, llvm_type
-from graphc.types import bool_, is_bool, is_float
+from graphc.types import bool_, int32, is_bool, is_float
 
 Accumulator = tuple[Value, ...]
 
@@ -63,13 +62,36 @@ def fold(b: LaneBuilder, reducer: str, accs: list[Accumulator]) -> Accumulator:
 
 def across(b: LaneBuilder, reducer: str, acc: Accumulator) -> Accumulator:
     """The lanes of an accumulator as one lane."""
-    while (lanes := acc[0].lanes) > (2 if is_positional(reducer) else 1):
-        low, high = (tuple(_half(b, part, first, lanes // 2) for part in acc) for first in (0, lanes // 2))
-        acc = _merge(b, reducer, low, high)
-    if acc[0].lanes == 2:  # two compares and an `and` of single lanes would become branches
-        acc = _merge(b, reducer, acc, tuple(reverse(b, part) for part in acc))
-        acc = tuple(_half(b, part, 0, 1) for part in acc)
-    return acc
+    if acc[0].lanes == 1:
+        return acc
+    if is_positional(reducer):
+        return _first_best(b, reducer, *acc)
+    (total,) = acc
+    while total.lanes > 1:
+        low, high = (_half(b, total, first, total.lanes // 2) for first in (0, total.lanes // 2))
+        total = _combine(b, reducer, low, high)
+    return (total,)
+
+
+def _first_best(b: LaneBuilder, reducer: str, value: Value, position: Value) -> Accumulator:
+    """The best of the lanes, as an integer, then the least position among the lanes that have it: two short trees, where one of
+    pairs is long."""
+    reducer = reducer.removeprefix("arg")
+    rank = _rank(b, reducer, value)
+    best = across(b, reducer, (rank,))[0]
+    last = b.const(np.iinfo(position.dtype).max, position.dtype)
+    return best, across(b, "min", (b.where(b.eq(rank, b.splat(best, rank.lanes)), position, last),))[0]
+
+
+def _rank(b: LaneBuilder, reducer: str, x: Value) -> Value:
+    """Integers in the order of x, with the two zeros equal, and NaN at the end that `reducer` looks for."""
+    if not is_float(x.dtype):
+        return b.cast(x, int32) if is_bool(x.dtype) else x
+    bits = b.bitcast_int(b.add(x, b.const(0, x.dtype)))  # -0.0 + 0.0 is 0.0
+    info = np.iinfo(bits.dtype)
+    sign = b.shift_right(bits, 8 * x.dtype.itemsize - 1, signed=True)
+    bits = b.logical_xor(bits, b.logical_and(sign, b.const(info.max, bits.dtype)))
+    return b.where(b.eq(x, x), bits, b.const(info.max if reducer == "max" else info.min, bits.dtype))
 
 
 def _half(b: LaneBuilder, x: Value, first: int, lanes: int) -> Value:

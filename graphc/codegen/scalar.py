@@ -222,10 +222,16 @@ class LaneBuilder:
             return self.convert("sext" if width < dtype.itemsize else "trunc", x, dtype)
         if goal == "f":
             return self.convert("sitofp", x, dtype)
-        full = f"@llvm.fptosi.sat.{type_suffix(dtype, x.lanes)}.{type_suffix(x.dtype, x.lanes)}"
-        signature = f"{llvm_type(dtype, x.lanes)} {full}({llvm_type(x.dtype, x.lanes)}"
-        self.fn.module.declare(full, signature + ")")
-        return Value(self.fn.op(f"call {signature} {x.name})"), dtype, x.lanes)
+        return self._saturated(x, dtype)
+
+    def _saturated(self, x: Value, dtype: np.dtype) -> Value:
+        """A float as an integer: its limits beyond them, 0 for NaN. LLVM's own saturating conversion is done lane by lane."""
+        limits = np.iinfo(dtype)
+        low, high = self.const(limits.min, x.dtype), self.const(-limits.min, x.dtype)
+        inside = self.lt(self.abs(x), high)
+        result = self.convert("fptosi", self.where(inside, x, self.const(0, x.dtype)), dtype)
+        result = self.where(self.ge(x, high), self.const(limits.max, dtype), result)
+        return self.where(self.le(x, low), self.const(limits.min, dtype), result)
 
     def to_int(self, x: Value) -> Value:
         """A float that is integral and in range, as the integer of its width."""
