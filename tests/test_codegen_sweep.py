@@ -133,6 +133,19 @@ def test_reductions_of_special_values(dtype: np.dtype, reducer: str) -> None:
         check_kernel(kernel, [rows.reshape(-1), np.zeros(6, kernel.slots[1].dtype)])
 
 
+@pytest.mark.parametrize("shape", [((), (300_001,)), ((3,), (70_000,)), ((3,), (1000, 3, 35)), ((2,), (3, 70_001))])
+@pytest.mark.parametrize("vector", ["inner", "outer"])
+@pytest.mark.parametrize("columns", [False, True])
+def test_long_sums_are_accurate(shape: tuple[tuple[int, ...], tuple[int, ...]], vector: str, columns: bool) -> None:
+    """Equal terms round the same way, so one running sum of them would be off by 1e-3."""
+    kernel = reduction("sum", *shape, float32, vector, columns)
+    for level in RUNNABLE:
+        terms, sums = np.full(kernel.slots[0].size, 0.1, np.float32), np.zeros(kernel.slots[1].size, np.float32)
+        Native(kernel, level)([terms, sums])
+        exact = terms.astype(np.float64).sum() / sums.size
+        np.testing.assert_allclose(sums, exact, rtol=4e-6)
+
+
 @pytest.mark.parametrize("block", range(4))
 def test_random_sweeps(block: int) -> None:
     for seed in range(block * 15, block * 15 + 15):

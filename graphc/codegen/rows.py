@@ -4,6 +4,8 @@
     rows (lanes along the last inner axis)       its last loop runs over groups of vectors, their accumulators are then folded
 
 The last vector of an axis may have fewer live lanes: the same body, masked. So the order of every sum is a matter of shapes.
+
+A float sum of many terms is one of sums of `CHAIN` terms, and so on: its error grows with the logarithm of their number.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from graphc.codegen.target import Target
 from graphc.codegen.values import Value, llvm_type
 from graphc.index import axes_of, flatten
 from graphc.program import Load, Reduce, Slot, Store, instructions
-from graphc.types import int32, int64, row_major_strides
+from graphc.types import int32, int64, is_float, row_major_strides
+
+CHAIN = 256  # additions in a row to one accumulator
 
 Accumulators = list[list[Accumulator]]  # for each Reduce of a stage, one for each copy
 Step = Callable[[str, Accumulators], Accumulators]  # the accumulators after the loop's body at an index
@@ -101,6 +105,7 @@ class RowEmitter:
         if plan.points:
             if plan.deepest != ROW:
                 self._run(stage.at(ROW))
+            self.fresh, self.reducers = accs, [instr.reducer for _, instr, _ in stage.reduces]
             accs = self._loops(stage, 0, accs, groups)
         for (number, instr, _), parts in zip(stage.reduces, accs, strict=True):
             if across:
@@ -129,24 +134,59 @@ class RowEmitter:
                 self._run(stage.at(level))
             return self._loops(stage, depth + 1, accs, groups)
 
+        sizes = self._blocks(stage, depth, groups)
         if groups is None or not last:
-            return self._repeat(inner[depth], 1, accs, step)
+            return self._repeat("0", str(inner[depth]), 1, sizes, accs, step)
         covered = groups.main * groups.size
-        accs = self._repeat(covered, groups.size, accs, lambda at, accs: step(at, accs, groups.copies))
+        if covered:
+            full = groups.copies
+            accs = self._repeat("0", str(covered), groups.size, sizes, accs, lambda at, accs: step(at, accs, full))
         return step(str(covered), accs, groups.rest) if groups.rest else accs
 
-    def _repeat(self, stop: int, step: int, accs: Accumulators, body: Step) -> Accumulators:
-        """`body` at 0, step, ... below `stop`, a multiple of `step`."""
-        if stop == 0:
-            return accs
-        if stop == step:
+    def _blocks(self, stage: PlannedStage, depth: int, groups: Groups | None) -> list[int]:
+        """The largest block of the loop at `depth` first: each is summed by itself, so that no chain of additions is long."""
+        if not any(instr.reducer == "sum" and is_float(instr.dtype) for _, instr, _ in stage.reduces):
+            return []
+        trips = list(self.plan.kernel.inner)
+        if groups:
+            trips[-1] = groups.main + bool(groups.rest)
+        links = 1  # additions that an accumulator gets in an iteration
+        for count in reversed(trips[depth + 1 :]):
+            links *= count
+            while links > CHAIN:
+                links = -(-links // CHAIN)
+        sizes = []
+        size = CHAIN // links
+        while size < trips[depth]:
+            sizes.insert(0, size * (groups.size if groups and depth == len(trips) - 1 else 1))
+            size *= CHAIN
+        return sizes
+
+    def _repeat(self, start: str, stop: str, step: int, sizes: list[int], accs: Accumulators, body: Step) -> Accumulators:
+        """`body` at start, start + step, ... below `stop`, once at least; in blocks of `sizes`, the largest first."""
+        fn = self.fn
+        if start == "0" and stop == str(step):
             return body("0", accs)
         parts = [part for copies in accs for acc in copies for part in acc]
         carried = [(llvm_type(part.dtype, part.lanes), part.name) for part in parts]
-        with repeat(self.fn, "0", str(stop), step, carried) as loop:
-            after = body(loop.index, _renamed(accs, loop.carried))
+        with repeat(fn, start, stop, sizes[0] if sizes else step, carried) as loop:
+            after = _renamed(accs, loop.carried)
+            if not sizes:
+                after = body(loop.index, after)
+            else:
+                fn.module.declare("@llvm.smin.i64", "i64 @llvm.smin.i64(i64, i64)")
+                end = fn.op(f"call i64 @llvm.smin.i64(i64 {fn.op(f'add i64 {loop.index}, {sizes[0]}')}, i64 {stop})")
+                block = self._repeat(loop.index, end, step, sizes[1:], self.fresh, body)
+                after = self._added(after, block)
             loop.next(*(part.name for copies in after for acc in copies for part in acc))
         return _renamed(accs, loop.results)
+
+    def _added(self, accs: Accumulators, block: Accumulators) -> Accumulators:
+        """The accumulators and those of a later block, added up."""
+        return [
+            [reductions.fold(self.b, reducer, [first, second]) for first, second in zip(*pair, strict=True)]
+            for reducer, pair in zip(self.reducers, zip(accs, block, strict=True), strict=True)
+        ]
 
     def _point(self, stage: PlannedStage, accs: Accumulators) -> Accumulators:
         """The body at one element of the row, or at one group of them."""
