@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import InputError
-from graphc.fingerprint import NoKey, pool_key, program_key
+from graphc.fingerprint import NoKey, program_key, support_key
 from graphc.graph import Graph
 from graphc.nn.parameter import Parameter
 from graphc.options import Options
@@ -78,7 +78,7 @@ class Native:
             states=[buffer.source.array for buffer in program.states],
             consts=[np.ascontiguousarray(buffer.source) for buffer in program.consts],
             threads=threads,
-            pool_object=lambda: pool_object(target),
+            support=lambda: support_object(target),
         )
         self.bind = self.signature.bind
         self.run = self.executable
@@ -140,16 +140,16 @@ def compiled_object(program: Program, target: Target) -> tuple[CompiledObject, s
     return made, "compiler", store.off
 
 
-def pool_object(target: Target) -> bytes:
-    """The thread pool's object."""
+def support_object(target: Target) -> bytes:
+    """The object that all steps share: the thread pool, and what leads from Python to a step's entry."""
     from graphc import cache
 
-    store, key = _place(cache.open_store(), lambda: pool_key(target))
+    store, key = _place(cache.open_store(), lambda: support_key(target))
     entry = store.load(key)
     if entry is None:
-        from graphc.codegen import pool
+        from graphc.codegen import support
 
-        entry = cache.Entry({}, b"", pool.pool_object(target))
+        entry = cache.Entry({}, b"", support.support_object(target))
         store.save(key, entry)
     return entry.object
 

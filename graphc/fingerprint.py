@@ -46,9 +46,9 @@ def program_key(program: Program, target: Any) -> str:
     return _digest("program", target, writer)
 
 
-def pool_key(target: Any) -> str:
-    """The key of the thread pool's object; raises NoKey."""
-    return _digest("pool", target, _Writer(None))
+def support_key(target: Any) -> str:
+    """The key of the object that all steps share; raises NoKey."""
+    return _digest("support", target, _Writer(None))
 
 
 def _digest(what: str, target: Any, writer: _Writer) -> str:

@@ -1,6 +1,6 @@
 """The memory of one call: the frame that the entry reads, and behind it the arena and the workers' scratch.
 
-    frame:  8 fields | error code, value | table: inputs, states, consts, outputs, then arena, error record, null
+    frame:  8 fields | error code, value | spec of calls | table: inputs, states, consts, outputs, then arena, error record, null
 
 An executable keeps its frames in a free list, one for each call that ever ran at the same time, so a call allocates
 nothing but its outputs.
@@ -16,7 +16,7 @@ from graphc.runtime.pointer import address
 
 # Fields of the frame, as graphc/codegen/entry.py documents them.
 TABLE, ARENA, PARALLEL, POOL, SCRATCH, SCRATCH_STRIDE, ERRORS, WORKERS = range(8)
-ERROR_CODE, ERROR_VALUE, FIRST_EXTERNAL = 8, 9, 10
+ERROR_CODE, ERROR_VALUE, SPEC, FIRST_EXTERNAL = 8, 9, 10, 11
 
 _HUGE_PAGE = 2 * 1024 * 1024
 

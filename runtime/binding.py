@@ -19,8 +19,8 @@ from graphc.types import TensorType
 
 # ndarray.flags.num: one attribute for two flags
 _C_CONTIGUOUS, _ALIGNED = 0x1, 0x100
-_FITS = _C_CONTIGUOUS | _ALIGNED
-_WRITABLE = _FITS | 0x400
+FITS = _C_CONTIGUOUS | _ALIGNED
+WRITABLE = FITS | 0x400
 
 
 class Signature:
@@ -39,12 +39,7 @@ class Signature:
         try:
             for name, dtype, shape in self._specs:
                 value = values[name]
-                if (
-                    type(value) is np.ndarray
-                    and value.dtype is dtype
-                    and value.shape == shape
-                    and value.flags.num & _FITS == _FITS
-                ):
+                if type(value) is np.ndarray and value.dtype is dtype and value.shape == shape and value.flags.num & FITS == FITS:
                     arrays.append(value)
                 else:
                     arrays.append(as_input(name, value, dtype, shape))
@@ -123,10 +118,7 @@ def check_outputs(out: Sequence[Any], shapes: Sequence[tuple[int, ...]], dtypes:
         raise InputError(f"out: expected {len(shapes)} arrays, got {len(out)}")
     for position, (array, shape, dtype) in enumerate(zip(out, shapes, dtypes, strict=True)):
         if not (
-            type(array) is np.ndarray
-            and array.dtype is dtype
-            and array.shape == shape
-            and array.flags.num & _WRITABLE == _WRITABLE
+            type(array) is np.ndarray and array.dtype is dtype and array.shape == shape and array.flags.num & WRITABLE == WRITABLE
         ):
             _refuse_output(position, array, shape, dtype)
         if position and any(np.may_share_memory(array, other) for other in out[:position]):

@@ -1,32 +1,40 @@
 """An executable: object bytes, a manifest, and the arrays it works on; one native call per step.
 
-    step = Executable(manifest, object_bytes, states=[w, b], consts=[], threads=None, pool_object=provider)
-    loss, = step([x, y])
+    step = Executable(manifest, object_bytes, states=[w, b], consts=[], threads=None, support=provider)
+    (loss,) = step.attempt((x, y))        None, and nothing done, where an array is not taken as it is
+    (loss,) = step([x, y])                arrays may share memory with states and with one another
 
-Inputs come validated (`graphc.runtime.binding`): C-contiguous arrays of the manifest's types, in its order. States are the arrays
-that live between calls, the same objects for as long as this executable lives; those in `manifest["updated"]` are written in
-place. A failed call changes nothing.
+Both take the arrays to write outputs to as `out`. Inputs of a call proper come validated (`graphc.runtime.binding`): C-contiguous
+arrays of the manifest's types, in its order. States are the arrays that live between calls, the same objects for as long as this
+executable lives; those in `manifest["updated"]` are written in place. A failed call changes nothing.
+
+An attempt is one foreign call: native code (graphc/codegen/calls.py) looks at the arrays and enters their addresses, without the
+interpreter's lock. To reshape one in place meanwhile, in another thread, is as wrong here as it is with NumPy.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphc.errors import InputError
-from graphc.runtime import jit, pool
-from graphc.runtime.arena import ERROR_VALUE, FIRST_EXTERNAL, Frame
+from graphc.runtime import jit, pointer, pool
+from graphc.runtime.arena import ERROR_VALUE, FIRST_EXTERNAL, SPEC, Frame
 from graphc.runtime.binding import check_outputs
-from graphc.runtime.locks import guard
-from graphc.runtime.pointer import DIRECT, OFFSET, address, at
-from graphc.types import DTYPES
+from graphc.runtime.locks import guard, sole_lock
+from graphc.runtime.pointer import address, span
+from graphc.runtime.specification import Specification
+from graphc.runtime.support import Provider, library
+from graphc.types import DTYPES, TensorType
 
 _KEPT_FRAMES = 8  # more calls than this at one time make their own
-_SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)  # releases the GIL
+# Both release the interpreter's lock.
+_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+_CALL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.py_object)
 
 
 class Executable:
@@ -37,117 +45,163 @@ class Executable:
         states: Sequence[np.ndarray] = (),
         consts: Sequence[np.ndarray] = (),
         threads: int | None = None,
-        pool_object: Callable[[], bytes] | None = None,
+        support: Provider | None = None,
     ):
         self.manifest = manifest
         self.states = _checked(states, manifest["states"], "state")
         self.consts = _checked(consts, manifest["consts"], "constant")
-        workers = pool.worker_count(threads) if manifest["parallel"] and pool_object is not None else 1
-        self._pool = pool.shared(workers, pool_object) if workers > 1 and pool_object is not None else None
-        self._library = jit.load(object_bytes, [manifest["entry"]])
-        self._entry = _SIGNATURE(self._library.address(manifest["entry"]))
-        self._inputs = len(manifest["inputs"])
-        self._first_state = FIRST_EXTERNAL + self._inputs
-        self._first_output = self._first_state + len(self.states) + len(self.consts)
-        self._output_shapes = [tuple(spec["shape"]) for spec in manifest["outputs"]]
-        self._output_dtypes = [DTYPES[spec["dtype"]] for spec in manifest["outputs"]]
+        self.support = library(support) if support is not None else None
+        workers = pool.worker_count(threads) if manifest["parallel"] and self.support is not None else 1
+        self._pool = pool.shared(workers, self.support) if workers > 1 and self.support is not None else None
+        self._object = jit.load(object_bytes, [manifest["entry"]])
+        self._entry = _ENTRY(self._object.address(manifest["entry"]))
+        self.inputs = [_type_of(spec) for spec in manifest["inputs"]]
+        self.outputs = [_type_of(spec) for spec in manifest["outputs"]]
+        self._shapes = [type_.shape for type_ in self.outputs]
+        self._dtypes = [type_.dtype for type_ in self.outputs]
+        self._first_state = FIRST_EXTERNAL + len(self.inputs)
+        self.first_output = self._first_state + len(self.states) + len(self.consts)
         self._free: list[Frame] = []
-        self._held = [_span(array) for array in self.states]
-        updated = [self.states[position] for position in manifest["updated"]]
-        self._guard = guard(self.states, bool(updated)) if self.states else None
-        spans = sorted((address(array), address(array) + array.nbytes) for array in updated if array.nbytes)
-        self._starts = [start for start, _ in spans]
-        self._ends = [end for _, end in spans]
+        updated = set(manifest["updated"])
+        written = [array for i, array in enumerate(self.states) if i in updated]
+        read = [array for i, array in enumerate(self.states) if i not in updated]
+        self._written = [span(array) for array in written if array.nbytes]
+        self._held = [span(array) for array in self.states]
+        self._guard = guard(self.states, bool(written)) if self.states else None
+        self._exclusive = sole_lock(self.states) if written else None  # the usual case, written out in `attempt`
+        self._call = None
+        if self.support is not None and pointer.DIRECT:
+            entry = self._object.address(manifest["entry"])
+            self._specification = Specification(entry, self.inputs, self.outputs, self.first_output, written, read)
+            self._call = _CALL(self.support.address("call"))
 
     @property
     def workers(self) -> int:
         """Threads that a call may use, the caller's included."""
         return self._pool.workers if self._pool is not None else 1
 
+    def attempt(self, inputs: tuple[Any, ...], out: tuple[Any, ...] | None = None) -> tuple[np.ndarray, ...] | None:
+        """Run once where every array has the right type and layout and shares no memory that is written. The outputs are fresh
+        arrays, or those of `out`."""
+        if out is None:
+            out = tuple(map(np.empty, self._shapes, self._dtypes))
+        lock = self._exclusive
+        if lock is not None:
+            with lock.turn:
+                if lock.readers:
+                    lock.wait_for_readers()
+                return out if self._taken(inputs + out) else None
+        if self._guard is None:
+            return out if self._taken(inputs + out) else None
+        acquire, release = self._guard
+        acquire()
+        try:
+            return out if self._taken(inputs + out) else None
+        finally:
+            release()
+
+    def _taken(self, arrays: tuple[Any, ...]) -> bool:
+        call = self._call
+        if call is None:
+            return False
+        try:
+            frame = self._free.pop()
+        except IndexError:
+            frame = self.new_frame()
+        code = call(frame.address, arrays)
+        if code > 0:
+            self.fail(code, frame)
+        self.keep(frame)
+        return code == 0
+
     def __call__(self, inputs: Sequence[np.ndarray], out: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
         """Run once. The outputs are fresh arrays, or those of `out`, which must fit exactly."""
-        if len(inputs) != self._inputs:
-            raise InputError(f"expected {self._inputs} inputs, got {len(inputs)}")
+        if len(inputs) != len(self.inputs):
+            raise InputError(f"expected {len(self.inputs)} inputs, got {len(inputs)}")
         if out is None:
-            outputs = list(map(np.empty, self._output_shapes, self._output_dtypes))
+            outputs = list(map(np.empty, self._shapes, self._dtypes))
+        else:
+            check_outputs(out, self._shapes, self._dtypes)
+            # An array of `out` that shares memory with something the call reads is filled after the call.
+            held = [*self._held, *map(span, inputs)]
+            outputs = [np.empty_like(array) if _touches(array, held) else array for array in out]
+        with self.guarded():
             self._run(inputs, outputs)
+        if out is None:
             return outputs
-        check_outputs(out, self._output_shapes, self._output_dtypes)
-        # An array of `out` that shares memory with something the call reads is filled after the call.
-        held = self._held
-        if inputs:
-            held = held + list(map(_span, inputs))
-        outputs = []
-        for array in out:
-            start, end = _span(array)
-            clear = True
-            for other_start, other_end in held:
-                if start < other_end and other_start < end:
-                    clear = False
-            outputs.append(array if clear else np.empty_like(array))
-        self._run(inputs, outputs)
         for array, output in zip(out, outputs, strict=True):
             if output is not array:
                 array[...] = output
         return list(out)
 
     def _run(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
-        # One function, no helpers: for a small model this is a good part of the step.
-        guard = self._guard
-        if guard is not None:
-            guard[0]()
-        try:
-            try:
-                frame = self._free.pop()
-            except IndexError:
-                frame = self._new_frame()
-            fields, starts, kept = frame.fields, self._starts, []
-            slot = FIRST_EXTERNAL
-            for array in inputs:
-                pointer = at(id(array) + OFFSET).value if DIRECT else array.ctypes.data
-                if starts:
-                    # An input that shares memory with a state that this call writes is read from a copy.
-                    before = bisect_left(starts, pointer + array.nbytes)
-                    if before and self._ends[before - 1] > pointer:
-                        kept.append(array.copy())
-                        pointer = address(kept[-1])
-                fields[slot] = pointer
-                slot += 1
-            slot = self._first_output
-            for array in outputs:
-                fields[slot] = at(id(array) + OFFSET).value if DIRECT else array.ctypes.data
-                slot += 1
-            code = self._entry(frame.address)
-            value = fields[ERROR_VALUE] if code else 0
-            if len(self._free) < _KEPT_FRAMES:
-                self._free.append(frame)
-            if code:
-                self._fail(code, value)
-        finally:
-            if guard is not None:
-                guard[1]()
+        # An input that shares memory with a state that this call writes is read from a copy.
+        inputs = [array.copy() if _touches(array, self._written) else array for array in inputs]
+        frame = self.take_frame()
+        for first, arrays in ((FIRST_EXTERNAL, inputs), (self.first_output, outputs)):
+            for slot, array in enumerate(arrays, first):
+                frame.fields[slot] = address(array)
+        code = self._entry(frame.address)
+        if code:
+            self.fail(code, frame)
+        self.keep(frame)
 
-    def _new_frame(self) -> Frame:
+    # --- what a call needs, also for `graphc.runtime.driving` ---
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """No other call writes the states that this one reads, or reads those that it writes."""
+        if self._guard is None:
+            yield
+            return
+        acquire, release = self._guard
+        acquire()
+        try:
+            yield
+        finally:
+            release()
+
+    def take_frame(self) -> Frame:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self.new_frame()
+
+    def keep(self, frame: Frame) -> None:
+        """For the next call."""
+        if len(self._free) < _KEPT_FRAMES:
+            self._free.append(frame)
+
+    def new_frame(self) -> Frame:
         manifest = self.manifest
         workers, parallel, handle = 1, 0, 0
         if self._pool is not None:
             workers, parallel, handle = self._pool.workers, self._pool.parallel, self._pool.handle
-        externals = self._first_output + len(self._output_shapes) - FIRST_EXTERNAL
+        externals = self.first_output + len(self.outputs) - FIRST_EXTERNAL
         frame = Frame(externals, manifest["arena_bytes"], manifest["worker_scratch"], workers, parallel, handle)
+        if self._call is not None:
+            frame.fields[SPEC] = self._specification.address
         for slot, array in enumerate((*self.states, *self.consts), self._first_state):
             frame.fields[slot] = address(array)
         return frame
 
-    def _fail(self, code: int, value: int) -> None:
+    def fail(self, code: int, frame: Frame) -> None:
+        """Raise what a failed check has to say."""
+        value = frame.fields[ERROR_VALUE]
+        self.keep(frame)
         check = self.manifest["checks"][code - 1]
         where = f"\n  declared at {check['loc']}" if check["loc"] else ""
         raise InputError(check["message"].replace("{value}", str(value)) + where)
 
 
-def _span(array: np.ndarray) -> tuple[int, int]:
-    """First byte and end of a contiguous array."""
-    start = at(id(array) + OFFSET).value if DIRECT else array.ctypes.data
-    return start, start + array.nbytes
+def _touches(array: np.ndarray, spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether a contiguous array shares memory with one of the spans."""
+    start, end = span(array)
+    return any(start < other_end and other_start < end for other_start, other_end in spans)
+
+
+def _type_of(spec: Mapping[str, Any]) -> TensorType:
+    return TensorType(DTYPES[spec["dtype"]], tuple(spec["shape"]))
 
 
 def _checked(arrays: Sequence[np.ndarray], specs: Sequence[Mapping[str, Any]], what: str) -> tuple[np.ndarray, ...]:
@@ -157,6 +211,8 @@ def _checked(arrays: Sequence[np.ndarray], specs: Sequence[Mapping[str, Any]], w
     for array, spec in zip(arrays, specs, strict=True):
         expected = (DTYPES[spec["dtype"]], tuple(spec["shape"]))
         if (array.dtype, array.shape) != expected or not (array.flags.c_contiguous and array.flags.aligned):
-            raise InputError(f"{what} {spec['name']}: expected a C-contiguous {expected[0].name}{list(expected[1])}, "
-                             f"got {array.dtype.name}{list(array.shape)}")
+            raise InputError(
+                f"{what} {spec['name']}: expected a C-contiguous {expected[0].name}{list(expected[1])}, "
+                f"got {array.dtype.name}{list(array.shape)}"
+            )
     return tuple(arrays)

@@ -24,7 +24,7 @@ _all: weakref.WeakSet[StateLock] = weakref.WeakSet()
 class StateLock:
     """Many readers or one writer. A waiting writer goes before readers that come later."""
 
-    __slots__ = ("serial", "_turn", "_count", "_readers", "_last_reader", "__weakref__")
+    __slots__ = ("serial", "turn", "readers", "_count", "_last_reader", "__weakref__")
 
     def __init__(self) -> None:
         self.serial = next(_serial)
@@ -32,40 +32,41 @@ class StateLock:
         _all.add(self)
 
     def reset(self) -> None:
-        self._turn = threading.Lock()  # passed by readers on their way in, kept by a writer until it is done
+        self.turn = threading.Lock()  # passed by readers on their way in, kept by a writer until it is done
         self._count = threading.Lock()
-        self._readers = 0
+        self.readers = 0
         self._last_reader: threading.Lock | None = None  # what a writer waits on; the last reader opens it
 
     def acquire_write(self) -> None:
-        self._turn.acquire()
-        if self._readers:  # it cannot grow while we have the turn
+        self.turn.acquire()
+        if self.readers:  # it cannot grow while we have the turn
             try:
-                self._wait_for_readers()
+                self.wait_for_readers()
             except BaseException:  # KeyboardInterrupt
-                self._turn.release()
+                self.turn.release()
                 raise
 
-    def _wait_for_readers(self) -> None:
+    def wait_for_readers(self) -> None:
+        """To be called with the turn."""
         gate = threading.Lock()
         gate.acquire()
         with self._count:
-            if not self._readers:
+            if not self.readers:
                 return
             self._last_reader = gate
         gate.acquire()
 
     def release_write(self) -> None:
-        self._turn.release()
+        self.turn.release()
 
     def acquire_read(self) -> None:
-        with self._turn, self._count:
-            self._readers += 1
+        with self.turn, self._count:
+            self.readers += 1
 
     def release_read(self) -> None:
         with self._count:
-            self._readers -= 1
-            if not self._readers and self._last_reader is not None:
+            self.readers -= 1
+            if not self.readers and self._last_reader is not None:
                 self._last_reader.release()
                 self._last_reader = None
 
@@ -93,6 +94,12 @@ def guard(arrays: Sequence[np.ndarray], writes: bool) -> tuple[Callable[[], None
             give()
 
     return acquire, release
+
+
+def sole_lock(arrays: Sequence[np.ndarray]) -> StateLock | None:
+    """The one lock of these arrays; None where there are several."""
+    locks = _locks_of(arrays)
+    return locks[0] if len(locks) == 1 else None
 
 
 def _locks_of(arrays: Sequence[np.ndarray]) -> list[StateLock]:

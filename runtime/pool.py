@@ -1,7 +1,7 @@
 """Pools of native threads, shared by all executables of the process: one for each number of workers, never freed.
 
-The code is an object made by `graphc.codegen.pool` (its docstring has the layout of a pool); the driver hands it in. What happens
-here is memory: the header with the C library's functions is filled, the state behind it zeroed. Workers start with the first
+The code is part of the support object (`graphc.codegen.pool` has the layout of a pool in its docstring). What happens here is
+memory: the header with the C library's functions is filled, the state behind it zeroed. Workers start with the first
 phase worth splitting. A forked child has no workers: its pools are zeroed again and start their own.
 """
 
@@ -33,9 +33,7 @@ _SPIN_NS = 40_000  # how long a thread that waits spins before it sleeps
 
 _lock = threading.Lock()
 _pools: dict[int, Pool] = {}
-# Threads live in this code and this memory until the process ends: neither is ever freed.
-_library: list[jit.Library] = []  # at most one
-_memory: list[np.ndarray] = []
+_memory: list[np.ndarray] = []  # threads live in it until the process ends: never freed
 
 
 def available_processors() -> int:
@@ -55,13 +53,11 @@ def worker_count(threads: int | None) -> int:
     return min(threads, available_processors())
 
 
-def shared(workers: int, pool_object: Callable[[], bytes]) -> Pool:
-    """The process's pool of that many workers. `pool_object` gives the object bytes when they are first needed."""
+def shared(workers: int, library: jit.Library) -> Pool:
+    """The process's pool of that many workers."""
     with _lock:
-        if not _library:
-            _library.append(jit.load(pool_object(), ["parallel", "pool_pause"]))
         if workers not in _pools:
-            _pools[workers] = Pool(workers, _library[0])
+            _pools[workers] = Pool(workers, library)
         return _pools[workers]
 
 

@@ -18,7 +18,8 @@ from handmade import Handmade, buffer, build, element, handmade, launch, load, s
 from test_runtime import elf_symbols, float_control
 
 from graphc.codegen import llvm
-from graphc.codegen.pool import emit_pool, pool_object
+from graphc.codegen.pool import emit_pool
+from graphc.codegen.support import support_object
 from graphc.codegen.target import host_target, level_target
 from graphc.errors import InputError
 from graphc.program import Program, Space
@@ -225,7 +226,7 @@ def rows(units: int = 512, width: int = 33, phases: int = 1) -> tuple[Program, l
 
 
 def provider() -> bytes:
-    return pool_object(host_target())
+    return support_object(host_target())
 
 
 def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch):
@@ -234,7 +235,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(monkeypatch):
     x = np.random.default_rng(0).standard_normal(512 * 33).astype(np.float32)
     results = []
     for threads in range(1, 9):
-        step = Executable(compiled.manifest, compiled.object, threads=threads, pool_object=provider)
+        step = Executable(compiled.manifest, compiled.object, threads=threads, support=provider)
         assert step.workers == threads
         results += [step([x])[0].tobytes() for _ in range(20)]
     assert len(set(results)) == 1
@@ -248,16 +249,16 @@ def test_threads_are_validated_and_never_more_than_the_processors():
     assert pools.worker_count(10**6) == pools.worker_count(None) == pools.available_processors()
 
 
-def test_a_program_without_large_phases_needs_no_pool():
+def test_a_program_without_large_phases_takes_one_worker():
     compiled = build(*rows(units=4))
-    step = Executable(compiled.manifest, compiled.object, pool_object=lambda: pytest.fail("not needed"))
+    step = Executable(compiled.manifest, compiled.object, support=provider)
     assert step.workers == 1
 
 
 def two_worker_step(monkeypatch) -> Executable:
     monkeypatch.setattr(pools, "available_processors", lambda: 2)
     compiled = build(*rows())
-    return Executable(compiled.manifest, compiled.object, threads=2, pool_object=provider)
+    return Executable(compiled.manifest, compiled.object, threads=2, support=provider)
 
 
 def in_child(work) -> None:
@@ -323,7 +324,7 @@ def test_a_process_may_end_while_workers_spin():
         "import numpy as np, test_pool as t\n"
         "t.pools.available_processors = lambda: 2\n"
         "compiled = t.build(*t.rows())\n"
-        "step = t.Executable(compiled.manifest, compiled.object, pool_object=t.provider)\n"
+        "step = t.Executable(compiled.manifest, compiled.object, support=t.provider)\n"
         "step([np.ones(512 * 33, np.float32)])\n"
     )
     here = os.path.dirname(os.path.abspath(__file__))
@@ -334,9 +335,9 @@ def test_a_process_may_end_while_workers_spin():
 
 
 @pytest.mark.parametrize(("level", "system"), [("x86-64-v2", "Linux"), ("aarch64", "Linux"), ("aarch64", "Darwin")])
-def test_the_pool_is_emitted_for_other_machines_without_undefined_symbols(level, system):
-    data = pool_object(level_target(level, system))
+def test_the_support_object_for_other_machines_needs_nothing_but_memcpy(level, system):
+    data = support_object(level_target(level, system))
     if system == "Linux":
-        assert elf_symbols(data) == ({"parallel", "pool_pause"}, set())
+        assert elf_symbols(data) == ({"parallel", "pool_pause", "call", "drive"}, {"memcpy"})
     else:
         assert data[:4] == b"\xcf\xfa\xed\xfe"  # Mach-O, 64 bits

@@ -19,8 +19,7 @@ from graphc.codegen.object import CompiledObject
 from graphc.codegen.target import host_target, level_target
 from graphc.errors import InputError, ShapeError
 from graphc.program import FailedCheck, Program, Space
-from graphc.runtime import executable as executable_module
-from graphc.runtime import jit
+from graphc.runtime import jit, pointer
 from graphc.runtime.executable import Executable
 
 N = 64
@@ -177,8 +176,18 @@ def test_denormals_are_kept_and_the_callers_control_word_comes_back():
 
 
 def test_inputs_that_share_memory_with_an_updated_state_are_read_from_a_copy():
-    add = handmade.handmade(3, [2], lambda fn, p, i: store(fn, "float", fn.op(
-        f"fadd float {load(fn, 'float', p[0], fn.op(f'sub i64 {N - 1}, {i}'))}, {load(fn, 'float', p[1], i)}"), p[2], i), N)
+    add = handmade.handmade(
+        3,
+        [2],
+        lambda fn, p, i: store(
+            fn,
+            "float",
+            fn.op(f"fadd float {load(fn, 'float', p[0], fn.op(f'sub i64 {N - 1}, {i}'))}, {load(fn, 'float', p[1], i)}"),
+            p[2],
+            i,
+        ),
+        N,
+    )
     x, w = buffer("x", N, Space.INPUT), buffer("w", N, Space.STATE)
     state = np.arange(2 * N, dtype=np.float32)[:N].copy()
     step = run_of(build(Program((x,), (w,), (), (), (launch(add, x, w, w),)), [add]), state)
@@ -188,8 +197,9 @@ def test_inputs_that_share_memory_with_an_updated_state_are_read_from_a_copy():
 
 
 def test_out_reuses_arrays_and_may_share_memory_with_an_input():
-    reverse = handmade.handmade(2, [1], lambda fn, p, i: store(
-        fn, "float", load(fn, "float", p[0], fn.op(f"sub i64 {N - 1}, {i}")), p[1], i), N)
+    reverse = handmade.handmade(
+        2, [1], lambda fn, p, i: store(fn, "float", load(fn, "float", p[0], fn.op(f"sub i64 {N - 1}, {i}")), p[1], i), N
+    )
     x, o = buffer("x", N, Space.INPUT), buffer("o", N, Space.OUTPUT)
     step = run_of(build(Program((x,), (), (), (o,), (launch(reverse, x, o),)), [reverse]))
     data, out = np.arange(N, dtype=np.float32), np.empty(N, np.float32)
@@ -208,7 +218,7 @@ def test_arrays_at_any_address_and_the_slow_way_to_addresses(monkeypatch):
         x, y = np.arange(N + 4, dtype=np.float32)[offset : offset + N], np.ones(N, np.float32)
         expected = (x + y) * step.states[0]
         assert np.array_equal(step([x, y])[0], expected)
-        monkeypatch.setattr(executable_module, "DIRECT", False)
+        monkeypatch.setattr(pointer, "DIRECT", False)
 
 
 def test_state_and_constant_arrays_must_fit_the_manifest():
@@ -252,8 +262,10 @@ def test_calls_without_updates_run_at_once_each_with_its_own_arena():
 
 def test_a_step_with_updates_excludes_readers_and_writers_of_its_states():
     size = 50_000
-    add, copy = handmade.handmade(3, [2], binary("fadd"), size), handmade.handmade(
-        2, [1], lambda fn, p, i: store(fn, "float", load(fn, "float", p[0], i), p[1], i), size)
+    add, copy = (
+        handmade.handmade(3, [2], binary("fadd"), size),
+        handmade.handmade(2, [1], lambda fn, p, i: store(fn, "float", load(fn, "float", p[0], i), p[1], i), size),
+    )
     x, o = buffer("x", size, Space.INPUT), buffer("o", size, Space.OUTPUT)
     w, v = buffer("w", size, Space.STATE), buffer("v", size, Space.STATE)
     first, second = np.zeros(size, np.float32), np.zeros(size, np.float32)

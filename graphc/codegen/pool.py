@@ -24,16 +24,18 @@ the condition variable.
 
 from __future__ import annotations
 
-from graphc.codegen import fpenv, llvm
+from graphc.codegen import fpenv
 from graphc.codegen.builder import Function, Module
+from graphc.codegen.parking import emit_condition, emit_futex
 from graphc.codegen.target import Target
+from graphc.codegen.words import at, load, read, write
 
 POOL_BYTES = 896
 BOX_BYTES = 128
 
 # Header, in bytes.
-_WORKERS, _SPINS, _CREATE, _DETACH, _SIGMASK, _SETMASK, _SYSCALL, _LOCK, _UNLOCK, _COND_WAIT, _BROADCAST = range(0, 88, 8)
-_SIGNALS, _MUTEX, _CONDITION = 128, 256, 384
+_WORKERS, _SPINS, _CREATE, _DETACH, _SIGMASK, _SETMASK = range(0, 48, 8)
+_SIGNALS = 128
 # State, one cache line pair for each kind of traffic: the caller's, the sleepers', the finishers'.
 _BUSY, _STARTED, _JOB = 512, 516, 520
 _SLEEPERS = 640
@@ -53,9 +55,9 @@ def emit_pool(module: Module, target: Target, futex: bool | None = None) -> None
         futex = "linux" in target.triple
     _emit_pause(module, target)
     if futex:
-        _emit_futex(module, 98 if target.triple.startswith("aarch64") else 202)
+        emit_futex(module, 98 if target.triple.startswith("aarch64") else 202)
     else:
-        _emit_condition(module)
+        emit_condition(module)
     _emit_work(module)
     _emit_worker(module, target)
     _emit_start(module)
@@ -63,26 +65,6 @@ def emit_pool(module: Module, target: Target, futex: bool | None = None) -> None
     for fn in module.functions:
         fn.attributes = "nounwind"
         fn.linkage = "" if fn.name in ("parallel", "pool_pause") else "internal"
-
-
-def _at(fn: Function, base: str, offset: int) -> str:
-    return fn.op(f"getelementptr i8, ptr {base}, i64 {offset}") if offset else base
-
-
-def _load(fn: Function, type_: str, base: str, offset: int) -> str:
-    return fn.op(f"load {type_}, ptr {_at(fn, base, offset)}")
-
-
-def _read(fn: Function, type_: str, base: str, offset: int, order: str = "monotonic") -> str:
-    """An atomic load."""
-    size = 4 if type_ == "i32" else 8
-    return fn.op(f"load atomic {type_}, ptr {_at(fn, base, offset)} {order}, align {size}")
-
-
-def _write(fn: Function, type_: str, value: str, base: str, offset: int, order: str = "monotonic") -> None:
-    """An atomic store."""
-    size = 4 if type_ == "i32" else 8
-    fn.do(f"store atomic {type_} {value}, ptr {_at(fn, base, offset)} {order}, align {size}")
 
 
 def _box(fn: Function, pool: str, index: str) -> str:
@@ -113,47 +95,10 @@ def _emit_pause(module: Module, target: Target) -> None:
     fn.ret()
 
 
-def _emit_futex(module: Module, number: int) -> None:
-    """@park: return once *word may differ from value. @unpark: wake who sleeps on the word (one thread at most does)."""
-    fn = module.function("park", [("ptr", "pool"), ("ptr", "word"), ("i32", "value")])
-    syscall, value = _load(fn, "ptr", "%pool", _SYSCALL), fn.op("zext i32 %value to i64")
-    wait = f"i64 {number}, ptr %word, i64 128, i64 {value}, ptr null, ptr null, i64 0"  # 128: FUTEX_WAIT, private
-    fn.do(f"call i64 (i64, ...) {syscall}({wait})")
-    fn.ret()
-    fn = module.function("unpark", [("ptr", "pool"), ("ptr", "word")])
-    syscall = _load(fn, "ptr", "%pool", _SYSCALL)
-    fn.do(f"call i64 (i64, ...) {syscall}(i64 {number}, ptr %word, i64 129, i64 1, ptr null, ptr null, i64 0)")  # FUTEX_WAKE
-    fn.ret()
-
-
-def _emit_condition(module: Module) -> None:
-    """The same with one mutex and one condition variable for all words. The word is written before @unpark takes the mutex and
-    read by @park under it, so no wake-up is lost."""
-    fn = module.function("park", [("ptr", "pool"), ("ptr", "word"), ("i32", "value")])
-    mutex, condition = _at(fn, "%pool", _MUTEX), _at(fn, "%pool", _CONDITION)
-    lock, unlock, wait = (_load(fn, "ptr", "%pool", offset) for offset in (_LOCK, _UNLOCK, _COND_WAIT))
-    fn.do(f"call i32 {lock}(ptr {mutex})")
-    fn.jump("test")
-    fn.start("test")
-    same = fn.op(f"icmp eq i32 {_read(fn, 'i32', '%word', 0, 'seq_cst')}, %value")
-    fn.branch(same, "wait", "leave")
-    fn.start("wait")
-    fn.do(f"call i32 {wait}(ptr {condition}, ptr {mutex})")
-    fn.jump("test")
-    fn.start("leave")
-    fn.do(f"call i32 {unlock}(ptr {mutex})")
-    fn.ret()
-    fn = module.function("unpark", [("ptr", "pool"), ("ptr", "word")])
-    mutex, condition = _at(fn, "%pool", _MUTEX), _at(fn, "%pool", _CONDITION)
-    for offset, operand in ((_LOCK, mutex), (_UNLOCK, mutex), (_BROADCAST, condition)):
-        fn.do(f"call i32 {_load(fn, 'ptr', '%pool', offset)}(ptr {operand})")
-    fn.ret()
-
-
 def _emit_work(module: Module) -> None:
     """@work(pool, index): run what is left of every range of the job, beginning with one's own."""
     fn = module.function("work", [("ptr", "pool"), ("i64", "index")])
-    boxes = _read(fn, "i64", _box(fn, "%pool", "%index"), _BOXES)
+    boxes = read(fn, "i64", _box(fn, "%pool", "%index"), _BOXES)
     with fn.loop("0", boxes) as others:
         position = fn.op(f"add i64 %index, {others.index}")
         wrapped = fn.op(f"sub i64 {position}, {boxes}")
@@ -161,13 +106,13 @@ def _emit_work(module: Module) -> None:
         box = _box(fn, "%pool", victim)
         fn.jump("look")
         fn.start("look")
-        claim = _read(fn, "i64", box, _CLAIM, "acquire")
+        claim = read(fn, "i64", box, _CLAIM, "acquire")
         left = fn.op(f"and i64 {claim}, {0xFFFFFFFF}")
         fn.branch(fn.op(f"icmp eq i64 {left}, 0"), "empty", "take")
         fn.start("take")
-        least, end = _read(fn, "i64", box, _LEAST), _read(fn, "i64", box, _END)
-        kernel, args, scratch = (_read(fn, "ptr", box, offset) for offset in (_FN, _ARGS, _SCRATCH))
-        distance = fn.op(f"mul i64 %index, {_read(fn, 'i64', box, _STRIDE)}")
+        least, end = read(fn, "i64", box, _LEAST), read(fn, "i64", box, _END)
+        kernel, args, scratch = (read(fn, "ptr", box, offset) for offset in (_FN, _ARGS, _SCRATCH))
+        distance = fn.op(f"mul i64 %index, {read(fn, 'i64', box, _STRIDE)}")
         mine = fn.op(f"getelementptr i8, ptr {scratch}, i64 {distance}")
         # Half of what is left, and no crumbs: few calls, and near the end pieces small enough to share.
         count = _extreme(fn, "umin", _extreme(fn, "umax", fn.op(f"lshr i64 {left}, 1"), least), left)
@@ -177,14 +122,14 @@ def _emit_work(module: Module) -> None:
         fn.start("run")
         begin = fn.op(f"sub i64 {end}, {left}")
         fn.do(f"call void {kernel}(ptr {args}, i64 {begin}, i64 {fn.op(f'add i64 {begin}, {count}')}, ptr {mine})")
-        before = fn.op(f"atomicrmw sub ptr {_at(fn, '%pool', _OUTSTANDING)}, i64 {count} seq_cst")
+        before = fn.op(f"atomicrmw sub ptr {at(fn, '%pool', _OUTSTANDING)}, i64 {count} seq_cst")
         fn.branch(fn.op(f"icmp eq i64 {before}, {count}"), "last", "look")
         fn.start("last")
-        joining = _read(fn, "i32", "%pool", _JOINING, "seq_cst")
+        joining = read(fn, "i32", "%pool", _JOINING, "seq_cst")
         fn.branch(fn.op(f"icmp ne i32 {joining}, 0"), "waken", "look")
         fn.start("waken")
-        _write(fn, "i32", "0", "%pool", _JOINING, "seq_cst")
-        fn.do(f"call void @unpark(ptr %pool, ptr {_at(fn, '%pool', _JOINING)})")
+        write(fn, "i32", "0", "%pool", _JOINING, "seq_cst")
+        fn.do(f"call void @unpark(ptr %pool, ptr {at(fn, '%pool', _JOINING)})")
         fn.jump("look")
         fn.start("empty")
         others.next()
@@ -195,8 +140,8 @@ def _emit_worker(module: Module, target: Target) -> None:
     """@worker(box): what a thread of the pool runs, for ever."""
     fn = module.function("worker", [("ptr", "box")], "ptr")
     fpenv.enter(fn, target)
-    pool, index = _load(fn, "ptr", "%box", _POOL), _load(fn, "i64", "%box", _INDEX)
-    spins = _load(fn, "i64", pool, _SPINS)
+    pool, index = load(fn, "ptr", "%box", _POOL), load(fn, "i64", "%box", _INDEX)
+    spins = load(fn, "i64", pool, _SPINS)
     start = fn.block
     fn.jump("idle")
     fn.start("idle")
@@ -204,7 +149,7 @@ def _emit_worker(module: Module, target: Target) -> None:
     fn.jump("spin")
     fn.start("spin")
     fn.do("%spun = phi i64 [ 0, %idle ], [ %again, %still ]")
-    fn.do(f"%number = load atomic i32, ptr {_at(fn, '%box', _NUMBER)} acquire, align 4")
+    fn.do(f"%number = load atomic i32, ptr {at(fn, '%box', _NUMBER)} acquire, align 4")
     fn.branch(fn.op("icmp ne i32 %number, %seen"), "job", "still")
     fn.start("still")
     _pause(fn, target)
@@ -215,17 +160,17 @@ def _emit_worker(module: Module, target: Target) -> None:
     fn.jump("idle")
     # Announce the sleep, then look once more: a caller stores the claim, then looks for sleepers.
     fn.start("tired")
-    _write(fn, "i32", "1", "%box", _ASLEEP)
-    fn.do(f"atomicrmw add ptr {_at(fn, pool, _SLEEPERS)}, i64 1 seq_cst")
+    write(fn, "i32", "1", "%box", _ASLEEP)
+    fn.do(f"atomicrmw add ptr {at(fn, pool, _SLEEPERS)}, i64 1 seq_cst")
     fn.do("fence seq_cst")
-    number = _read(fn, "i32", "%box", _NUMBER, "seq_cst")
+    number = read(fn, "i32", "%box", _NUMBER, "seq_cst")
     fn.branch(fn.op(f"icmp eq i32 {number}, %seen"), "asleep", "awake")
     fn.start("asleep")
-    fn.do(f"call void @park(ptr {pool}, ptr {_at(fn, '%box', _NUMBER)}, i32 %seen)")
+    fn.do(f"call void @park(ptr {pool}, ptr {at(fn, '%box', _NUMBER)}, i32 %seen)")
     fn.jump("awake")
     fn.start("awake")
-    _write(fn, "i32", "0", "%box", _ASLEEP)
-    fn.do(f"atomicrmw sub ptr {_at(fn, pool, _SLEEPERS)}, i64 1 seq_cst")
+    write(fn, "i32", "0", "%box", _ASLEEP)
+    fn.do(f"atomicrmw sub ptr {at(fn, pool, _SLEEPERS)}, i64 1 seq_cst")
     fn.jump("idle")
 
 
@@ -233,20 +178,20 @@ def _emit_start(module: Module) -> None:
     """@start(pool): start the workers. Where the system grants fewer threads, those that there are do all the work. They block
     signals, which thus go to threads that the program knows."""
     fn = module.function("start", [("ptr", "pool")])
-    create, detach, sigmask = (_load(fn, "ptr", "%pool", offset) for offset in (_CREATE, _DETACH, _SIGMASK))
+    create, detach, sigmask = (load(fn, "ptr", "%pool", offset) for offset in (_CREATE, _DETACH, _SIGMASK))
     old, thread = fn.op("alloca [128 x i8], align 16", "old"), fn.op("alloca ptr", "thread")
-    how = fn.op(f"trunc i64 {_load(fn, 'i64', '%pool', _SETMASK)} to i32")
-    fn.do(f"call i32 {sigmask}(i32 {how}, ptr {_at(fn, '%pool', _SIGNALS)}, ptr {old})")
-    with fn.loop("1", _load(fn, "i64", "%pool", _WORKERS)) as loop:
+    how = fn.op(f"trunc i64 {load(fn, 'i64', '%pool', _SETMASK)} to i32")
+    fn.do(f"call i32 {sigmask}(i32 {how}, ptr {at(fn, '%pool', _SIGNALS)}, ptr {old})")
+    with fn.loop("1", load(fn, "i64", "%pool", _WORKERS)) as loop:
         box = _box(fn, "%pool", loop.index)
-        fn.do(f"store ptr %pool, ptr {_at(fn, box, _POOL)}")
-        fn.do(f"store i64 {loop.index}, ptr {_at(fn, box, _INDEX)}")
+        fn.do(f"store ptr %pool, ptr {at(fn, box, _POOL)}")
+        fn.do(f"store i64 {loop.index}, ptr {at(fn, box, _INDEX)}")
         failed = fn.op(f"call i32 {create}(ptr {thread}, ptr null, ptr @worker, ptr {box})")
         with fn.when(fn.op(f"icmp eq i32 {failed}, 0")):
             fn.do(f"call i32 {detach}(ptr {fn.op(f'load ptr, ptr {thread}')})")
         loop.next()
     fn.do(f"call i32 {sigmask}(i32 {how}, ptr {old}, ptr null)")
-    _write(fn, "i32", "1", "%pool", _STARTED)
+    write(fn, "i32", "1", "%pool", _STARTED)
     fn.ret()
 
 
@@ -255,27 +200,27 @@ def _emit_parallel(module: Module, target: Target) -> None:
     # Claim words count in 32 bits; a phase of more units than that (or none) runs on the calling thread.
     fn.branch(fn.op(f"icmp ult i64 {fn.op('sub i64 %units, 1')}, {2**31}"), "try", "alone")
     fn.start("try")
-    swap = fn.op(f"cmpxchg ptr {_at(fn, '%pool', _BUSY)}, i32 0, i32 1 acquire monotonic")
+    swap = fn.op(f"cmpxchg ptr {at(fn, '%pool', _BUSY)}, i32 0, i32 1 acquire monotonic")
     fn.branch(fn.op(f"extractvalue {{ i32, i1 }} {swap}, 1"), "mine", "alone")
     fn.start("alone")
     fn.do("call void %fn(ptr %args, i64 0, i64 %units, ptr %scratch)")
     fn.ret()
 
     fn.start("mine")
-    with fn.when(fn.op(f"icmp eq i32 {_read(fn, 'i32', '%pool', _STARTED)}, 0")):
+    with fn.when(fn.op(f"icmp eq i32 {read(fn, 'i32', '%pool', _STARTED)}, 0")):
         fn.do("call void @start(ptr %pool)")
     boxes = _publish(fn)
     # Order the claims before the look for sleepers, see @worker.
     fn.do("fence seq_cst")
-    sleepers = fn.op(f"icmp ne i64 {_read(fn, 'i64', '%pool', _SLEEPERS)}, 0")
+    sleepers = fn.op(f"icmp ne i64 {read(fn, 'i64', '%pool', _SLEEPERS)}, 0")
     with fn.when(sleepers), fn.loop("1", boxes) as loop:
         box = _box(fn, "%pool", loop.index)
-        with fn.when(fn.op(f"icmp ne i32 {_read(fn, 'i32', box, _ASLEEP)}, 0")):
-            fn.do(f"call void @unpark(ptr %pool, ptr {_at(fn, box, _NUMBER)})")
+        with fn.when(fn.op(f"icmp ne i32 {read(fn, 'i32', box, _ASLEEP)}, 0")):
+            fn.do(f"call void @unpark(ptr %pool, ptr {at(fn, box, _NUMBER)})")
         loop.next()
     fn.do("call void @work(ptr %pool, i64 0)")
     _join(fn, target)
-    _write(fn, "i32", "0", "%pool", _BUSY, "release")
+    write(fn, "i32", "0", "%pool", _BUSY, "release")
     fn.ret()
 
 
@@ -284,10 +229,10 @@ def _publish(fn: Function) -> str:
     grain = _extreme(fn, "smax", "%grain", "1")
     # as many ranges as there are workers, but none below the grain
     whole = fn.op(f"udiv i64 {fn.op('sub i64 %units, 1')}, {grain}")
-    boxes = _extreme(fn, "umin", _load(fn, "i64", "%pool", _WORKERS), fn.op(f"add i64 {whole}, 1"))
-    _write(fn, "i64", "%units", "%pool", _OUTSTANDING)
-    number = fn.op(f"add i32 {_load(fn, 'i32', '%pool', _JOB)}, 1")
-    fn.do(f"store i32 {number}, ptr {_at(fn, '%pool', _JOB)}")
+    boxes = _extreme(fn, "umin", load(fn, "i64", "%pool", _WORKERS), fn.op(f"add i64 {whole}, 1"))
+    write(fn, "i64", "%units", "%pool", _OUTSTANDING)
+    number = fn.op(f"add i32 {load(fn, 'i32', '%pool', _JOB)}, 1")
+    fn.do(f"store i32 {number}, ptr {at(fn, '%pool', _JOB)}")
     high = fn.op(f"shl i64 {fn.op(f'zext i32 {number} to i64')}, 32")
     with fn.loop("0", boxes) as loop:
         # the caller's own last: the others may begin
@@ -302,17 +247,17 @@ def _publish(fn: Function) -> str:
             ("ptr", "%fn", _FN), ("ptr", "%args", _ARGS), ("i64", end, _END), ("i64", least, _LEAST),
             ("ptr", "%scratch", _SCRATCH), ("i64", "%stride", _STRIDE), ("i64", boxes, _BOXES),
         ):  # fmt: skip
-            _write(fn, type_, value, box, offset)
-        _write(fn, "i64", fn.op(f"or i64 {high}, {count}"), box, _CLAIM, "release")
+            write(fn, type_, value, box, offset)
+        write(fn, "i64", fn.op(f"or i64 {high}, {count}"), box, _CLAIM, "release")
         loop.next()
     return boxes
 
 
 def _join(fn: Function, target: Target) -> None:
     """Wait until no unit is outstanding: spin, then sleep until the last finisher sees that we do."""
-    spins = _load(fn, "i64", "%pool", _SPINS)
+    spins = load(fn, "i64", "%pool", _SPINS)
     with fn.loop("0", spins) as loop:
-        done = fn.op(f"icmp eq i64 {_read(fn, 'i64', '%pool', _OUTSTANDING, 'acquire')}, 0")
+        done = fn.op(f"icmp eq i64 {read(fn, 'i64', '%pool', _OUTSTANDING, 'acquire')}, 0")
         go_on = fn.label("go_on")
         fn.branch(done, "joined", go_on)
         fn.start(go_on)
@@ -320,19 +265,12 @@ def _join(fn: Function, target: Target) -> None:
         loop.next()
     fn.jump("doze")
     fn.start("doze")
-    _write(fn, "i32", "1", "%pool", _JOINING, "seq_cst")
+    write(fn, "i32", "1", "%pool", _JOINING, "seq_cst")
     fn.do("fence seq_cst")
-    done = fn.op(f"icmp eq i64 {_read(fn, 'i64', '%pool', _OUTSTANDING, 'seq_cst')}, 0")
+    done = fn.op(f"icmp eq i64 {read(fn, 'i64', '%pool', _OUTSTANDING, 'seq_cst')}, 0")
     fn.branch(done, "joined", "dozing")
     fn.start("dozing")
-    fn.do(f"call void @park(ptr %pool, ptr {_at(fn, '%pool', _JOINING)}, i32 1)")
+    fn.do(f"call void @park(ptr %pool, ptr {at(fn, '%pool', _JOINING)}, i32 1)")
     fn.jump("doze")
     fn.start("joined")
-    _write(fn, "i32", "0", "%pool", _JOINING)
-
-
-def pool_object(target: Target) -> bytes:
-    """The pool's object file."""
-    module = llvm.new_module(target)
-    emit_pool(module, target)
-    return llvm.emit_object(str(module), target)
+    write(fn, "i32", "0", "%pool", _JOINING)
