@@ -11,7 +11,7 @@ import pytest
 from contraction_native import LAYOUTS, RUNNABLE, Case, check, check_einsums, contraction, draw, einsum_case, shapes
 
 from graphc.codegen import llvm
-from graphc.codegen.blocking import block
+from graphc.codegen.blocking import MOST_SHARED, block
 from graphc.codegen.contract_plan import plan_job
 from graphc.codegen.microkernel import most_rows, tile_function
 from graphc.codegen.orientation import oriented
@@ -49,6 +49,14 @@ def test_random_shapes(dtype: np.dtype) -> None:
             chosen.append((spec, sizes | {"k": int(rng.integers(1, 700)), "b": 2, "c": 3}))
         cases, wants = zip(*(einsum_case(spec, sizes, dtype) for spec, sizes in chosen), strict=True)
         check(cases, [level], wants)
+
+
+@pytest.mark.parametrize("dtype", [float32, float64, int32], ids=str)
+@pytest.mark.parametrize("level", RUNNABLE)
+def test_partial_registers(level: str, dtype: np.dtype) -> None:
+    """Every number of columns in the last register, beside several panels, and blocks of depth that end anywhere."""
+    odd = [(m, n, k) for n in range(33, 49) for m, k in ((8, 3), (47 - n % 8, 30 + n % 7))]
+    check_einsums(LAYOUTS, shapes(*odd, (9, 71, 1100), (10, 69, 1100)), dtype, [level])
 
 
 def test_long_depth_goes_in_blocks() -> None:
@@ -208,21 +216,30 @@ def test_reshaped_operands() -> None:
 # --- the code itself -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", [float32, float64], ids=str)
 def test_no_spills_in_the_inner_loop(level: str, dtype: np.dtype) -> None:
     """No tile that blocking can choose touches the stack between the loop's label and its branch, and each has all its
     multiply-adds there."""
     target = level_target(level)
-    for vectors in range(1, 5):
-        module = llvm.new_module(target)
-        rows = most_rows(target, vectors)
-        tile_function(module, target, dtype, rows, vectors)
-        module.functions[0].linkage = ""
-        loops = inner_loops(llvm.emit_assembly(str(module), target))
-        assert len(loops) == 1
-        assert sum("vfmadd" in line for line in loops[0]) == rows * vectors
-        assert not [line for line in loops[0] if "%rsp" in line], f"{rows}x{vectors}"
+    module = llvm.new_module(target)
+    sums = {}
+    for vectors, shared_by, masked in itertools.product(range(1, 5), (1, MOST_SHARED), (False, True)):
+        if vectors > 1 or shared_by == 1:
+            rows = most_rows(target, vectors)
+            name = tile_function(module, target, dtype, rows, vectors, masked, shared_by)
+            sums[name] = rows * (vectors - 1) - (-rows // shared_by)
+    for function in module.functions:
+        function.linkage = ""
+    assembly = llvm.emit_assembly(str(module), target)
+    for name, count in sums.items():
+        body = assembly[assembly.index(f"\n{name}:") : assembly.index(f"-{name}\n")]
+        multiply_add = "vfmadd" if target.has_fma else "mul"
+        # Masked stores without masks are branches, and some of these jump back.
+        loops = [loop for loop in inner_loops(body) if any(multiply_add in line for line in loop)]
+        assert len(loops) == 1, name
+        assert sum(multiply_add in line for line in loops[0]) == count, name
+        assert not [line for line in loops[0] if "%rsp" in line], name
 
 
 def inner_loops(assembly: str) -> list[list[str]]:

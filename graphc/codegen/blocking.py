@@ -27,6 +27,7 @@ _DOT_ROWS = 4  # most rows, or columns, for which operands contiguous in k are m
 # Measured on Zen 5, 8 rows run as fast as 14, and take half as long to compile; most sizes are multiples of 8, so that one tile
 # serves a whole module. With one register across, twice the rows keep as many sums under way.
 _USUAL_ROWS = {1: 16, 2: 8, 3: 8, 4: 6}
+MOST_SHARED = 2  # rows that share a register across
 _HEIGHT_SLACK = 1.03  # the usual height is taken where it costs no more than this
 
 
@@ -35,6 +36,7 @@ class Blocking:
     lanes: int
     vectors: int
     last_vectors: int
+    last_shared_by: int  # rows that share the last register across the last panel, see `microkernel`
     panels: int
     rows: int
     last_rows: int
@@ -82,7 +84,10 @@ def block(flat: Flat, target: Target) -> Blocking:
     vectors, last_vectors, panels = (
         (tail, 1, flat.n // (tail * lanes) + 1) if tail else _panels(flat.m, flat.n, lanes, target, dots)
     )
-    rows = min(flat.m, 8) if dots else _rows(flat.m, most_rows(target, max(vectors, last_vectors)), vectors)
+    tail_columns = flat.n - ((panels - 1) * vectors + last_vectors - 1) * lanes
+    last_shared_by = 1 if dots or tail or last_vectors == 1 else max(1, min(MOST_SHARED, lanes // tail_columns // 2 * 2))
+    shared_by = last_shared_by if panels == 1 else 1
+    rows = min(flat.m, 8) if dots else _rows(flat.m, most_rows(target, max(vectors, last_vectors)), vectors, shared_by)
 
     k_block = k if dots else _even(k_part, _K_BLOCK_BYTES // flat.dtype.itemsize, lanes)
     # The rows of a block stay in the second-level cache while the panels go by.
@@ -102,7 +107,7 @@ def block(flat: Flat, target: Target) -> Blocking:
     units = m_blocks * n_blocks
     grain = max(1, -(-_GRAIN_FLOPS // max(1, 2 * flat.m * flat.n * k_part // units)))
     return Blocking(
-        lanes, vectors, last_vectors, panels, rows, flat.m % rows or rows, dots, dots or tail > 0,
+        lanes, vectors, last_vectors, last_shared_by, panels, rows, flat.m % rows or rows, dots, dots or tail > 0,
         m_block, n_block, k_block, m_blocks, n_blocks, -(-k_part // k_block), k_part, k_parts, units, grain,
     )  # fmt: skip
 
@@ -129,18 +134,19 @@ def _dot_tail(n: int, k: int, lanes: int) -> int:
     a fold at its end, than as one more register of columns; 0 where there is none."""
     for vectors in (2, 3, 1):
         tail = n % (vectors * lanes)
-        if n > vectors * lanes and 0 < tail <= _DOT_ROWS and (vectors == 2 or n < (vectors + 1) * lanes):
+        few = min(_DOT_ROWS, max(2, 32 // lanes))
+        if n > vectors * lanes and 0 < tail <= few and (vectors == 2 or n < (vectors + 1) * lanes):
             return vectors if tail * (-(-k // lanes) * 0.6 + 2) < k * 0.5 else 0
     return 0
 
 
-def _rows(m: int, most: int, vectors: int) -> int:
+def _rows(m: int, most: int, vectors: int, shared_by: int) -> int:
     """A tile height for which all tiles together take about the fewest cycles a step of the depth: the usual one, or what is
     least code."""
 
     def cycles(rows: int) -> float:
         # Two multiply-adds a cycle; one takes about four, so fewer than eight (and some slack) of them wait for one another.
-        return max(rows * vectors, 9) / 2 + 0.25
+        return max(rows * (vectors - 1) - (-rows // shared_by), 9) / 2 + 0.25
 
     costs = {h: m // h * cycles(h) + (cycles(m % h) if m % h else 0) for h in range(1, min(m, most) + 1)}
     good = [h for h, cost in costs.items() if cost <= min(costs.values()) * _HEIGHT_SLACK]

@@ -64,7 +64,7 @@ class Job:
     @property
     def packs_last(self) -> bool:
         """Whether the last panel is packed only because whole registers would reach past its end."""
-        return self.b_source == "lies" and self.partial and not self.blocks.last_dots
+        return self.b_source == "lies" and self.partial and not self.blocks.last_dots and not self.target.masked_loads
 
     @property
     def direct(self) -> bool:

@@ -129,8 +129,11 @@ def _tiles(module: Module, job: Job, last: bool, dots: bool, vectors: int, colum
         function = dot_function(module, target, flat.dtype, *dot_shape(target, blocks.lanes, blocks.rows, columns))
         return {Kind.TALL: f"@{function}", Kind.SHORT: f"@{function}"}
     # Where masks cost nothing, full panels use the tile that the partial one needs.
-    masked = job.direct and job.partial and not blocks.last_dots and (last or job.cheap_masks)
-    tall, short = (tile_function(module, target, flat.dtype, rows, vectors, masked) for rows in (blocks.rows, blocks.last_rows))
+    needed = job.partial and not blocks.last_dots and (job.direct or (target.masked_loads and job.b_source == "lies"))
+    shared_by = blocks.last_shared_by if last else 1
+    masked = needed and (last or (job.cheap_masks and (vectors, 1) == (blocks.last_vectors, blocks.last_shared_by)))
+    heights = blocks.rows, blocks.last_rows
+    tall, short = (tile_function(module, target, flat.dtype, rows, vectors, masked, shared_by) for rows in heights)
     return {Kind.TALL: f"@{tall}", Kind.SHORT: f"@{short}"}
 
 

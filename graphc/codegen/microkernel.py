@@ -13,10 +13,12 @@ so its bits do not depend on the tile's shape. Strides are arguments, and a modu
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from graphc.codegen.builder import Function, Module
-from graphc.codegen.registers import lanes_below, lanes_of, masked_store, memory_type
+from graphc.codegen.registers import joined, lanes_below, lanes_of, masked_load, masked_store, memory_type
 from graphc.codegen.target import Target
 from graphc.types import SHORT_NAMES, is_float, is_integer
 
@@ -32,13 +34,44 @@ def most_rows(target: Target, vectors: int) -> int:
     return min((target.vector_registers - _WORKING_REGISTERS - vectors) // vectors, _MAX_ROWS)
 
 
-def tile_function(module: Module, target: Target, dtype: np.dtype, rows: int, vectors: int, masked: bool = False) -> str:
-    """The name of the register tile's function, emitted at its first use in the module. A masked one stores no more than
-    `columns`."""
-    name = f"tile_{SHORT_NAMES[dtype]}_{rows}x{vectors}" + "_masked" * masked
+def tile_function(
+    module: Module, target: Target, dtype: np.dtype, rows: int, vectors: int, masked: bool = False, shared_by: int = 1
+) -> str:
+    """The name of the register tile's function, emitted at its first use in the module. A masked one reads and stores no more
+    than `columns`. The last register across holds the columns of `shared_by` rows."""
+    name = f"tile_{SHORT_NAMES[dtype]}_{rows}x{vectors}" + f"_by{shared_by}" * (shared_by > 1) + "_masked" * masked
     if all(fn.name != name for fn in module.functions):
-        _emit(module, target, dtype, rows, vectors, masked, name)
+        _emit(module, target, Tile(dtype, rows, vectors, lanes_of(target, dtype), shared_by, masked), name)
     return name
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    dtype: np.dtype
+    rows: int
+    vectors: int
+    lanes: int
+    shared_by: int  # rows that share the last register across
+    masked: bool
+
+    @property
+    def tail(self) -> int:
+        """Columns of the last register across."""
+        return self.lanes // self.shared_by
+
+    def sharing(self, j: int) -> int:
+        return self.shared_by if j == self.vectors - 1 else 1
+
+    @property
+    def places(self) -> list[tuple[int, int, int]]:
+        """(first row, rows, register across) of every sum, by the last row."""
+        found = []
+        for i in range(self.rows):
+            for j in range(self.vectors):
+                first = i - i % self.sharing(j)
+                if i + 1 == min(first + self.sharing(j), self.rows):
+                    found.append((first, i + 1 - first, j))
+        return found
 
 
 TILE_PARAMS = (
@@ -59,24 +92,34 @@ def zero_tile_function(module: Module) -> str:
     return name
 
 
-def _emit(module: Module, target: Target, dtype: np.dtype, rows: int, vectors: int, masked: bool, name: str) -> None:
+def _emit(module: Module, target: Target, tile: Tile, name: str) -> None:
     fn = module.function(name, TILE_PARAMS, "void", "nounwind")
     fn.linkage = "internal"
-    element, size, lanes = memory_type(dtype), dtype.itemsize, lanes_of(target, dtype)
-    vector = f"<{lanes} x {element}>"
-    places = [(i, j) for i in range(rows) for j in range(vectors)]
+    dtype, rows, lanes = tile.dtype, tile.rows, tile.lanes
+    element, size = memory_type(dtype), dtype.itemsize
+    vector, wide = f"<{lanes} x {element}>", lanes * size
+    mask = lanes_below(fn, tile.tail, fn.op(f"sub i64 %columns, {(tile.vectors - 1) * lanes}")) if tile.masked else ""
 
-    def load_vector(base: str, offset: int) -> str:
-        at = fn.op(f"getelementptr i8, ptr {base}, i64 {offset}") if offset else base
-        return fn.op(f"load {vector}, ptr {at}, align {size}")
+    def load_tail(at: str) -> str:
+        part = f"<{tile.tail} x {element}>"
+        if tile.masked and target.masked_loads:
+            return fn.op(masked_load(fn, part, element, size, at, mask))
+        return fn.op(f"load {part}, ptr {at}, align {size}")
 
     fn.branch(fn.op("icmp eq ptr %start, null"), "fresh", "resume")
     fn.start("resume")
-    started = [load_vector("%start", (i * vectors + j) * lanes * size) for i, j in places]
+    started = []
+    for first, count, j in tile.places:
+        pieces = []
+        for i in range(first, first + count):
+            at = fn.op(f"getelementptr i8, ptr %start, i64 {(i * tile.vectors + j) * wide}")
+            pieces.append(fn.op(f"load <{lanes // tile.sharing(j)} x {element}>, ptr {at}, align {size}"))
+        started.append(joined(fn, element, lanes // tile.sharing(j), pieces, lanes))
+    resumed = fn.block
     fn.jump("fresh")
 
     fn.start("fresh")
-    initial = [fn.op(f"phi {vector} [ zeroinitializer, %entry ], [ {value}, %resume ]") for value in started]
+    initial = [fn.op(f"phi {vector} [ zeroinitializer, %entry ], [ {value}, %{resumed} ]") for value in started]
     groups = range(0, rows, _ROWS_PER_POINTER)
     firsts = ["%a"]
     for group in groups[1:]:
@@ -87,17 +130,26 @@ def _emit(module: Module, target: Target, dtype: np.dtype, rows: int, vectors: i
 
     fn.start("depth_loop")
     phis = len(fn.lines)
-    sums = [fn.fresh("sum") for _ in places]
-    columns = [load_vector("%bk", j * lanes * size) for j in range(vectors)]
-    pointer = ""
-    updated = []
+    sums = [fn.fresh("sum") for _ in tile.places]
+    columns = []
+    for j in range(tile.vectors):
+        at = fn.op(f"getelementptr i8, ptr %bk, i64 {j * wide}") if j else "%bk"
+        if j + 1 < tile.vectors:
+            columns.append(fn.op(f"load {vector}, ptr {at}, align {size}"))
+        else:
+            columns.append(joined(fn, element, tile.tail, [load_tail(at)] * tile.shared_by, lanes))
+    pointer, splats = "", []
+    updated: list[str] = []
     for i in range(rows):
         pointer = fn.op(f"getelementptr i8, ptr {pointer}, i64 %row") if i not in groups else f"%ak{i}"
         scalar = fn.op(f"load {element}, ptr {pointer}, align {size}")
         single = fn.op(f"insertelement {vector} poison, {element} {scalar}, i64 0")
-        splat = fn.op(f"shufflevector {vector} {single}, {vector} poison, <{lanes} x i32> zeroinitializer")
-        for j in range(vectors):
-            updated.append(multiply_add(fn, target, dtype, lanes, splat, columns[j], sums[i * vectors + j]))
+        splats.append(fn.op(f"shufflevector {vector} {single}, {vector} poison, <{lanes} x i32> zeroinitializer"))
+        for first, count, j in tile.places:
+            if first + count - 1 == i:
+                factor = _blended(fn, vector, lanes, tile.tail, splats[first:]) if tile.sharing(j) > 1 else splats[i]
+                total = sums[len(updated)]
+                updated.append(multiply_add(fn, target, dtype, lanes, factor, columns[j], total))
     next_a = [fn.op(f"getelementptr i8, ptr %ak{group}, i64 %step") for group in groups]
     next_b = fn.op("getelementptr i8, ptr %bk, i64 %pitch")
     left = fn.op("add nsw i64 %togo, -1")
@@ -110,24 +162,38 @@ def _emit(module: Module, target: Target, dtype: np.dtype, rows: int, vectors: i
         f"  %bk = phi ptr [ %b, %fresh ], [ {next_b}, %depth_loop ]",
         f"  %togo = phi i64 [ %depth, %fresh ], [ {left}, %depth_loop ]",
     ]
-    for total, first, following in zip(sums, initial, updated, strict=True):
-        lines.append(f"  {total} = phi {vector} [ {first}, %fresh ], [ {following}, %depth_loop ]")
+    for total, first_value, following in zip(sums, initial, updated, strict=True):
+        lines.append(f"  {total} = phi {vector} [ {first_value}, %fresh ], [ {following}, %depth_loop ]")
     fn.lines[phis:phis] = lines
 
     fn.start("finish")
     row = "%c"
-    mask = lanes_below(fn, lanes, fn.op(f"sub i64 %columns, {(vectors - 1) * lanes}")) if masked else ""
     for i in range(rows):
-        for j in range(vectors):
-            at = fn.op(f"getelementptr i8, ptr {row}, i64 {j * lanes * size}") if j else row
-            value = updated[i * vectors + j]
-            if masked and j == vectors - 1:
-                fn.do(masked_store(fn, vector, element, size, value, at, mask))
+        for (first, count, j), value in zip(tile.places, updated, strict=True):
+            if not first <= i < first + count:
+                continue
+            at = fn.op(f"getelementptr i8, ptr {row}, i64 {j * wide}") if j else row
+            width = lanes // tile.sharing(j)
+            part = f"<{width} x {element}>"
+            if width < lanes:
+                order = ", ".join(f"i32 {(i - first) * width + lane}" for lane in range(width))
+                value = fn.op(f"shufflevector {vector} {value}, {vector} poison, <{width} x i32> <{order}>")
+            if tile.masked and j == tile.vectors - 1:
+                fn.do(masked_store(fn, part, element, size, value, at, mask))
             else:
-                fn.do(f"store {vector} {value}, ptr {at}, align {size}")
+                fn.do(f"store {part} {value}, ptr {at}, align {size}")
         if i + 1 < rows:
             row = fn.op(f"getelementptr i8, ptr {row}, i64 %stride")
     fn.ret()
+
+
+def _blended(fn: Function, vector: str, lanes: int, tail: int, splats: list[str]) -> str:
+    """The register whose n-th `tail` lanes are those of the n-th splat, or of the last."""
+    value = splats[-1]
+    for nth, splat in reversed(list(enumerate(splats[:-1]))):
+        chosen = ", ".join(f"i1 {int(lane < (nth + 1) * tail)}" for lane in range(lanes))
+        value = fn.op(f"select <{lanes} x i1> <{chosen}>, {vector} {splat}, {vector} {value}")
+    return value
 
 
 def plus(dtype: np.dtype) -> str:

@@ -7,9 +7,9 @@
 
 Two functions a module holds once per element type: `@pack_copy` where neighbouring rows are neighbours in memory, `@pack_turn`
 where neighbouring steps are: it transposes blocks in registers. `stride` is the bytes along the other axis. Columns from `count`
-to the end of a register are zero. Both write whole registers in ascending k, and `pack_turn` whole blocks: a panel needs room for
-`panel_bytes`, and a pitch of whole registers unless `count` fits in one. Neither reads outside the source. The other arguments
-are for packs that evaluate a map: see `evaluate`.
+to the end of a register hold anything. Both write whole registers in ascending k, and `pack_turn` whole blocks: a panel needs
+room for `panel_bytes`, and a pitch of whole registers unless `count` fits in one. Neither reads outside the source. The other
+arguments are for packs that evaluate a map: see `evaluate`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from graphc.codegen import integers as i64
 from graphc.codegen.builder import Function, Module
-from graphc.codegen.registers import lanes_below, lanes_of, masked_load, memory_type
+from graphc.codegen.registers import joined, lanes_below, lanes_of, masked_load, memory_type
 from graphc.codegen.target import Target
 from graphc.types import SHORT_NAMES
 
@@ -81,16 +81,21 @@ def turn_function(module: Module, target: Target, dtype: np.dtype) -> str:
     # A block that the source does not fill is first copied here, masked, so that both kinds share the transposing code.
     edge = fn.op(f"alloca [{lanes} x {part}], align 64", "edge")
     fn.do(f"store [{lanes} x {part}] zeroinitializer, ptr {edge}, align 64")
+    last_row, last_step = i64.sub(fn, "%count", lanes), i64.sub(fn, "%depth", steps)
+    fits = fn.op(f"and i1 {fn.op(f'icmp sge i64 {last_row}, 0')}, {fn.op(f'icmp sge i64 {last_step}, 0')}")
+    most_row, most_step = (i64.select(fn, fits, most, size_) for most, size_ in ((last_row, "%count"), (last_step, "%depth")))
     with fn.loop("0", "%count", lanes) as r:
-        rows = i64.step(fn, "%source", i64.mul(fn, r.index, "%stride"))
-        columns = i64.step(fn, "%panel", i64.mul(fn, r.index, size))
+        # The last blocks end where the source does, and do again what those before them did, if one block fits at all.
+        row0 = i64.minimum(fn, r.index, most_row)
+        rows = i64.step(fn, "%source", i64.mul(fn, row0, "%stride"))
+        columns = i64.step(fn, "%panel", i64.mul(fn, row0, size))
         present = i64.minimum(fn, i64.sub(fn, "%count", r.index), lanes)
         with fn.loop("0", "%depth", steps) as k:
-            block = i64.step(fn, rows, i64.mul(fn, k.index, size))
+            k0 = i64.minimum(fn, k.index, most_step)
+            block = i64.step(fn, rows, i64.mul(fn, k0, size))
             depth_left = i64.sub(fn, "%depth", k.index)
-            full = fn.op(f"and i1 {i64.equal(fn, present, lanes)}, {fn.op(f'icmp sge i64 {depth_left}, {steps}')}")
             start, partial, turn = fn.block, fn.label("partial"), fn.label("turn")
-            fn.branch(full, turn, partial)
+            fn.branch(fits, turn, partial)
             fn.start(partial)
             mask = lanes_below(fn, steps, depth_left)
             with fn.loop("0", present, carried=[("ptr", block), ("ptr", edge)]) as i:
@@ -102,7 +107,7 @@ def turn_function(module: Module, target: Target, dtype: np.dtype) -> str:
             fn.start(turn)
             origin = fn.op(f"phi ptr [ {block}, %{start} ], [ {edge}, %{copied} ]")
             row = fn.op(f"phi i64 [ %stride, %{start} ], [ {steps * size}, %{copied} ]")
-            into = i64.step(fn, columns, i64.mul(fn, k.index, "%pitch"))
+            into = i64.step(fn, columns, i64.mul(fn, k0, "%pitch"))
             for value in _turned(fn, origin, row, element, lanes, steps):
                 fn.do(f"store <{lanes} x {element}> {value}, ptr {into}, align {size}")
                 into = i64.step(fn, into, "%pitch")
@@ -119,7 +124,7 @@ def _turned(fn: Function, origin: str, row: str, element: str, lanes: int, steps
         parts.append(fn.op(f"load {part}, ptr {origin}, align 1"))
         if i + 1 < lanes:
             origin = i64.step(fn, origin, row)
-    registers = [_joined(fn, element, steps, parts[i::steps]) for i in range(steps)]
+    registers = [joined(fn, element, steps, parts[i::steps], lanes) for i in range(steps)]
 
     half = steps // 2
     low = [lane for start in range(0, lanes, steps) for i in range(half) for lane in (start + i, lanes + start + i)]
@@ -131,19 +136,6 @@ def _turned(fn: Function, origin: str, row: str, element: str, lanes: int, steps
             for order in orders
         ]
     return registers
-
-
-def _joined(fn: Function, element: str, lanes: int, parts: list[str]) -> str:
-    """One register of all the parts in turn."""
-    while len(parts) > 1:
-        order = ", ".join(f"i32 {lane}" for lane in range(2 * lanes))
-        pairs = zip(parts[::2], parts[1::2], strict=True)
-        parts = [
-            fn.op(f"shufflevector <{lanes} x {element}> {x}, <{lanes} x {element}> {y}, <{2 * lanes} x i32> <{order}>")
-            for x, y in pairs
-        ]
-        lanes *= 2
-    return parts[0]
 
 
 def _element(fn: Function, base: str, index: str, size: int) -> str:

@@ -67,3 +67,15 @@ def masked_store(fn: Function, vector: str, element: str, size: int, value: str,
 def _suffix(vector: str, element: str) -> tuple[int, str]:
     lanes = int(vector[1 : vector.index(" ")])
     return lanes, f"v{lanes}" + {"float": "f32", "double": "f64"}.get(element, element)
+
+
+def joined(fn: Function, element: str, width: int, parts: list[str], lanes: int) -> str:
+    """One register of `lanes` lanes from parts of `width`, side by side; lanes that no part fills are those of the last."""
+    parts = parts + [parts[-1]] * (lanes // width - len(parts))
+    while len(parts) > 1:
+        order = ", ".join(f"i32 {lane}" for lane in range(2 * width))
+        part = f"<{width} x {element}>"
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [fn.op(f"shufflevector {part} {x}, {part} {y}, <{2 * width} x i32> <{order}>") for x, y in pairs]
+        width *= 2
+    return parts[0]

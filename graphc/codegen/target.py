@@ -26,6 +26,11 @@ class Target:
     l2_bytes: int = 1024 * 1024
     l3_bytes: int = 16 * 1024 * 1024
 
+    @property
+    def masked_loads(self) -> bool:
+        """Whether a masked load costs what a plain one does."""
+        return self.vector_bytes >= 64
+
     def lanes(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector register."""
         return self.vector_bytes // itemsize
