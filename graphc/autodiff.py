@@ -112,13 +112,19 @@ def gradients_where_any(ys: Sequence[Tensor], xs: Sequence[Tensor], vs: Sequence
             continue
         if node.op.backward is zero_gradient:
             level.update(operands)
-        with building(loc=node.loc, scope=node.scope, origins=(Origin(node.op.name, node),)):
+        with building(loc=node.loc, scope=node.scope, origins=(Origin(_rule_name(node), node),)):
             for operand, part in zip(node.inputs, node.op.backward(node, _total(gradient[node])), strict=True):
                 if part is not None and operand in depends and _has_gradient(operand):
                     add(operand, part)
             if node not in wanted:
                 del gradient[node]
     return [_total(gradient[x.node]) if x.node in gradient else fn.zeros_like(x) if x.node in level else None for x in xs]
+
+
+def _rule_name(node: Node) -> str:
+    """Whose backward function: the op's, or where one was stated by name, that function's."""
+    stated = node.attrs.get("backward")
+    return stated if isinstance(stated, str) else node.op.name
 
 
 def _total(parts: list[Any]) -> Any:

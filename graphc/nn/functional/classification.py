@@ -6,13 +6,14 @@ the comparison fuses into the sweep that reads the scores anyway, and its backwa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import graphc.functions as fn
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.functions.indexing import checked_index
-from graphc.nn.functional.activations import shifted_logits
-from graphc.nn.functional.common import REDUCTIONS, number, one_of, only_floats
+from graphc.nn.functional.activations import log_softmax, shifted_logits, softmax
+from graphc.nn.functional.common import REDUCTIONS, number, one_of, only_floats, with_derivative
 from graphc.op import rule
 from graphc.tensor import Tensor
 from graphc.types import is_float, is_integer
@@ -73,6 +74,41 @@ def _weighted(losses: Tensor, weights: Tensor, reduction: str) -> Tensor:
     return fn.sum(losses) / fn.sum(weights) if reduction == "mean" else fn.sum(losses)
 
 
+def _axis_of_scores(z: Tensor) -> int:
+    return min(z.ndim - 1, 1)
+
+
+def _of_class(z: Tensor, chosen: Tensor) -> Tensor:
+    """log Σ exp z - z_y."""
+    axis = _axis_of_scores(z)
+    shifted, log_total = shifted_logits(z, axis)
+    # the peak cancels here, not in log-sum-exp minus score, where large logits would leave no digits
+    return fn.squeeze(log_total, axis) - _pick(chosen, shifted, axis)
+
+
+def _of_class_backward(operands: Sequence[Tensor], v: Tensor) -> list[Tensor | None]:
+    z, chosen = operands
+    axis = _axis_of_scores(z)
+    return [fn.expand_dims(v, axis) * (softmax(z, axis) - fn.astype(chosen, z.dtype)), None]
+
+
+def _of_probabilities(z: Tensor, t: Tensor) -> Tensor:
+    axis = _axis_of_scores(z)
+    return -fn.sum(log_softmax(z, axis) * t, axis=axis)
+
+
+def _of_probabilities_backward(operands: Sequence[Tensor], v: Tensor) -> list[Tensor]:
+    z, t = operands
+    axis = _axis_of_scores(z)
+    v = fn.expand_dims(v, axis)
+    return [v * (softmax(z, axis) * fn.sum(t, axis=axis, keepdims=True) - t), -(v * log_softmax(z, axis))]
+
+
+# of each target, with the gradients (softmax(z) - e_y) v and (softmax(z) Σ t - t) v
+_loss_of_class = with_derivative("cross_entropy", _of_class, _of_class_backward)
+_loss_of_probabilities = with_derivative("cross_entropy_of_probabilities", _of_probabilities, _of_probabilities_backward)
+
+
 def cross_entropy(
     input: Any,
     target: Any,
@@ -94,35 +130,31 @@ def cross_entropy(
     axis = _class_axis(name, x)
     t = fn.as_tensor(target)
     weights = None if weight is None else _class_weights(name, weight, x, axis)
-    shifted, log_total = shifted_logits(x, axis)
     if is_float(t.dtype):
-        return _from_probabilities(x, t, shifted - log_total, weights, axis, ignore_index, reduction, smoothing)
+        return _from_probabilities(x, t, weights, ignore_index, reduction, smoothing)
     chosen, counted = _indices(name, x, t, axis, ignore_index)
-    # the peak cancels here, not in log-sum-exp minus score, where large logits would leave no digits
-    losses = fn.squeeze(log_total, axis) - _pick(chosen, shifted, axis)
+    losses = _loss_of_class(x, chosen)
     weight_of_target = _target_weights(chosen, counted, weights, x, axis)
     losses = fn.where(counted, losses if weights is None else losses * weight_of_target, 0)
     if smoothing:
-        spread = log_total - shifted if weights is None else (log_total - shifted) * weights
-        uniform = fn.where(counted, fn.sum(spread, axis=axis), 0)
+        every = fn.ones_like(x) if weights is None else fn.broadcast_to(weights, x.shape)
+        uniform = fn.where(counted, _loss_of_probabilities(x, every), 0)
         losses = losses * (1 - smoothing) + uniform * (smoothing / x.shape[axis])
     return _weighted(losses, weight_of_target, reduction)
 
 
 def _from_probabilities(
-    x: Tensor, t: Tensor, log_p: Tensor, weights: Tensor | None, axis: int, ignore_index: int, reduction: str, smoothing: float
+    x: Tensor, t: Tensor, weights: Tensor | None, ignore_index: int, reduction: str, smoothing: float
 ) -> Tensor:
     with rule("cross_entropy", x, t):
         if t.shape != x.shape:
             raise ShapeError(f"a float target holds class probabilities, shaped as the logits {x.shape}; got {t.shape}")
         if ignore_index != -100:
             raise InputError("ignore_index applies to class indices, not to class probabilities")
-    classes = x.shape[axis]
     t = fn.astype(t, x.dtype)
     if smoothing:
-        t = t * (1 - smoothing) + smoothing / classes
-    terms = log_p * t if weights is None else log_p * t * weights
-    losses = -fn.sum(terms, axis=axis)
+        t = t * (1 - smoothing) + smoothing / x.shape[_axis_of_scores(x)]
+    losses = _loss_of_probabilities(x, t if weights is None else t * weights)
     if reduction == "none":
         return losses
     return fn.mean(losses) if reduction == "mean" else fn.sum(losses)

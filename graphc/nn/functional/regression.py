@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import graphc.functions as fn
 from graphc.errors import ShapeError
 from graphc.functions.convert import broadcasted
 from graphc.graph import warn
-from graphc.nn.functional.common import REDUCTIONS, floats, number, one_of, reduced
+from graphc.nn.functional.common import REDUCTIONS, floats, number, one_of, reduced, with_derivative
 from graphc.op import rule
 from graphc.tensor import Tensor
 
@@ -35,11 +36,25 @@ def _weighted(function: str, losses: Tensor, weight: Any, reduction: str, mean_o
     return total / fn.sum(w) if reduction == "mean" and mean_of_weights else total
 
 
+def _square(x: Tensor, t: Tensor) -> Tensor:
+    difference = x - t
+    return difference * difference
+
+
+def _square_backward(operands: Sequence[Tensor], v: Tensor) -> list[Tensor]:
+    x, t = operands
+    gradient = (x - t) * (2 * v)
+    return [gradient, -gradient]
+
+
+# with the gradient 2 (x - t) v: derived, it would be the sum of two equal products
+_squared_difference = with_derivative("mse_loss", _square, _square_backward)
+
+
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
     """(x - t)²; half of it is 0.5 * mse_loss(...). With `weight` (of the input's shape) the mean is Σ w l / Σ w."""
     x, t = paired("mse_loss", input, target)
-    difference = x - t
-    return _weighted("mse_loss", difference * difference, weight, reduction)
+    return _weighted("mse_loss", _squared_difference(x, t), weight, reduction)
 
 
 def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
