@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from graphc.calling import MISSED, Forms, by_name
 from graphc.compiler import MemoryReport, Native, check_options, check_seed, check_threads, states_of
 from graphc.errors import GraphcError, InputError
 from graphc.graph import Graph
@@ -47,6 +48,7 @@ class Executable:
         options: Any,
         inputs: Sequence[Tensor] | None = None,
     ):
+        self._forms = Forms()
         self._declare = declare
         self._positional = positional
         self._training = training
@@ -78,25 +80,20 @@ class Executable:
     # --- calling ---
 
     def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        result = self._forms.attempt(args, kwargs, out)
+        if result is not MISSED:
+            return result
         if self._function is not None:
-            return self._call_traced(args, kwargs, out)
-        native = self._native or self._compile()
-        if args:
-            if not self._positional:
-                raise InputError(
-                    f"inputs are given by name ({native.signature}); positional ones need compile(..., inputs=[...])"
-                )
-            if len(args) > len(native.signature.names):
-                raise InputError(f"expected {len(native.signature.names)} inputs ({native.signature}), got {len(args)}")
-            for name, value in zip(native.signature.names, args, strict=False):
-                if name in kwargs:
-                    raise InputError(f"input {name} is given twice")
-                kwargs[name] = value
-        return self._finish(self._declared, native, native.bind(kwargs), out)
-
-    def _call_traced(self, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Any:
-        arrays, found = self._of_arguments(args, kwargs)
-        return self._finish(found.declared, found.native, found.native.bind(arrays), out)
+            arrays, found = self._of_arguments(args, kwargs)
+            declared, native, names, bound = found.declared, found.native, tuple(arrays), found.native.bind(arrays)
+        else:
+            native = self._native or self._compile()
+            assert self._declared is not None
+            declared, names = self._declared, native.signature.names
+            bound = native.bind({**kwargs, **by_name(args, kwargs, native, self._positional)} if args else kwargs)
+        result = self._finish(declared, native, bound, out)
+        self._forms.learn(args, kwargs, names, declared, native)
+        return result
 
     def _of_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], _Traced]:
         """A call's arrays by name, and what is compiled for their signature."""
@@ -146,8 +143,7 @@ class Executable:
         made = self._traced[tuple(types.items())] = _Traced(declared, native, computes_in_float32(result))
         return made
 
-    def _finish(self, declared: Declared | None, native: Native, arrays: list[np.ndarray], out: Any) -> Any:
-        assert declared is not None
+    def _finish(self, declared: Declared, native: Native, arrays: list[np.ndarray], out: Any) -> Any:
         if out is None:
             return declared.structure.unflatten(native.run(arrays))
         if declared.structure.kind is None and type(out) is np.ndarray:
