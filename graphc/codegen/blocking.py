@@ -27,7 +27,7 @@ _DOT_ROWS = 4  # most rows, or columns, for which operands contiguous in k are m
 # Measured on Zen 5, 8 rows run as fast as 14, and take half as long to compile; most sizes are multiples of 8, so that one tile
 # serves a whole module. With one register across, twice the rows keep as many sums under way.
 _USUAL_ROWS = {1: 16, 2: 8, 3: 8, 4: 6}
-MOST_SHARED = 2  # rows that share a register across
+MOST_SHARED = 2  # rows that share a register across, where one is wide enough
 _HEIGHT_SLACK = 1.03  # the usual height is taken where it costs no more than this
 
 
@@ -85,7 +85,8 @@ def block(flat: Flat, target: Target) -> Blocking:
         (tail, 1, flat.n // (tail * lanes) + 1) if tail else _panels(flat.m, flat.n, lanes, target, dots)
     )
     tail_columns = flat.n - ((panels - 1) * vectors + last_vectors - 1) * lanes
-    last_shared_by = 1 if dots or tail or last_vectors == 1 else max(1, min(MOST_SHARED, lanes // tail_columns // 2 * 2))
+    shares = target.vector_bytes >= 32 and last_vectors > 1 and not dots and not tail
+    last_shared_by = 1 if not shares else max(1, min(MOST_SHARED, lanes // tail_columns // 2 * 2))
     shared_by = last_shared_by if panels == 1 else 1
     rows = min(flat.m, 8) if dots else _rows(flat.m, most_rows(target, max(vectors, last_vectors)), vectors, shared_by)
 
