@@ -18,11 +18,11 @@ from graphc.types import as_dtype
 def numeric_array(value: Any, what: str) -> np.ndarray:
     """The numbers of a NumPy array or scalar, of Python numbers and lists, or of what has `__array__` or `__dlpack__` (a torch
     tensor), in the type in which they came."""
-    if hasattr(value, "detach"):  # torch: without the gradient, on the CPU, in a type that NumPy has
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":
-            value = value.float()
     try:
+        if hasattr(value, "detach") and hasattr(value, "cpu"):  # torch: no gradient, on the CPU, in a type that NumPy has
+            value = value.detach().cpu()
+            if str(value.dtype) == "torch.bfloat16":
+                value = value.float()
         if hasattr(value, "__dlpack__") and not isinstance(value, (np.ndarray, np.generic)) and not hasattr(value, "__array__"):
             array = np.from_dlpack(value)
         else:
@@ -47,8 +47,13 @@ def is_weak(value: Any) -> bool:
 def as_array(value: Any, dtype: Any = None, what: str = "constant") -> np.ndarray:
     """A value as an array of one of graphc's types. Without `dtype`: arrays keep theirs (float16 becomes float32, small integers
     int32 or int64), Python numbers and lists take the defaults, float32 and int64."""
-    array = numeric_array(value, what)
     weak = is_weak(value)
+    if dtype is not None and as_dtype(dtype).kind == "f" and isinstance(value, int):
+        try:
+            value = float(value)  # also beyond 64 bits
+        except OverflowError:
+            raise InputError(f"{what}: an integer is out of range for {as_dtype(dtype).name}") from None
+    array = numeric_array(value, what)
     if dtype is None:
         if array.dtype.kind == "f":
             target = np.dtype(np.float32) if weak or array.dtype.itemsize < 4 else np.dtype(f"f{min(array.dtype.itemsize, 8)}")

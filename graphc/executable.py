@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
@@ -76,6 +76,12 @@ class Executable:
             seed = initial_seed() if self.seed is None else self.seed
             self._randomness = State(seed, "random.seed", "int64"), State(0, "random.counter", "int64")
         return replace(declared, graph=bind_randomness(declared.graph, *self._randomness))
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError(
+            "a compiled step holds machine code and cannot be copied or pickled; copy the model and the optimizer together and "
+            "compile again, or use graphc.save and graphc.load for its values"
+        )
 
     # --- calling ---
 

@@ -66,7 +66,10 @@ def uniform(shape: Any, low: Any = 0.0, high: Any = 1.0, dtype: Any = float32) -
     if isinstance(low, (int, float)) and isinstance(high, (int, float)):
         if (low, high) == (0, 1):
             return unit
-        return unit * float(high - low) + float(low)
+        drawn = unit * float(high - low) + float(low)
+        # what lies next to `high` may be rounded up to it
+        return fn.minimum(drawn, np.nextafter(dtype.type(high), dtype.type(low)).item()) if low < high else drawn
+    low, high = (value if isinstance(value, Tensor) else fn.as_tensor(value, dtype) for value in (low, high))
     return low + unit * (high - low)
 
 

@@ -54,7 +54,7 @@ def as_dtype(spec: Any) -> np.dtype:
         return DEFAULT_INT
     try:
         dtype = np.dtype(spec)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         dtype = None
     if spec is None or dtype is None or dtype not in SHORT_NAMES or not dtype.isnative:
         raise DTypeError(f"no such element type: {spec!r}; graphc has {', '.join(d.name for d in SHORT_NAMES)}")

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -281,6 +283,13 @@ def test_alignment_is_not_asked_for():
 
 
 # --- what a tensor is not ---
+
+
+def test_a_compiled_step_is_neither_copied_nor_pickled():
+    step = graphc.compile(graphc.input("x", 3) * 2).build()
+    for way in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(graphc.InputError, match="holds machine code and cannot be copied or pickled"):
+            way(step)
 
 
 def test_a_tensor_has_no_value():

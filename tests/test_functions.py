@@ -220,6 +220,15 @@ def test_a_scalar_out_of_the_range_of_its_integer_type() -> None:
         graphc.constant(2**70)
 
 
+def test_a_whole_number_beside_floats_may_be_of_any_size() -> None:
+    x = graphc.input("x", (2,))
+    assert graphc.compile([x + 2**63, x - 2**70, 2**100 * (x + 1)])(x=[0, 0])[1].tolist() == [-(2.0**70)] * 2
+    assert (x * -(2**64)).dtype == np.float32 and graphc.constant(2**70, "float64").dtype == np.float64
+    for wrong in (lambda: x + 10**400, lambda: graphc.constant(10**400, "float64"), lambda: graphc.constant([2**70], "int64")):
+        with pytest.raises(InputError, match="out of range for"):
+            wrong()
+
+
 def test_astype() -> None:
     x = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 2.75, -2.75, 2147483648.0])
     assert run(lambda x: x.astype("int32"), x).tolist() == [0, 2**31 - 1, -(2**31), 2**31 - 1, -(2**31), 2, -2, 2**31 - 1]
@@ -342,7 +351,19 @@ X, Y, N = graphc.input("x", (32, 784)), graphc.input("w", (768, 10)), graphc.inp
         (lambda: X.reshape(2.0), ShapeError, "a shape is an integer or a tuple of integers, not 2.0"),
         (lambda: X[[[0], [1, 2]]], InputError, "an index: not an array of numbers"),
         (lambda: X.sum(keepdims=np.ones(2)), InputError, "keepdims is True or False"),
-        (lambda: X.var(correction="1"), InputError, "correction is a number"),
+        (lambda: X.var(correction="1"), InputError, "var: correction is a number"),
+        (lambda: X.std(correction=2**70), InputError, "std: correction is a number"),
+        (lambda: X.std(axis=2), ShapeError, "std: axis 2 is out of range"), (lambda: X.var(5), ShapeError, "var: axis 5"),
+        (lambda: X.mean(axis="a"), ShapeError, "mean: axis must be"),
+        (lambda: X.all(2), ShapeError, "all: axis 2 is out of range"),
+        (lambda: N.any(2), ShapeError, "any: axis 2 is out of range"),
+        (lambda: graphc.logsumexp(X, 2), ShapeError, "logsumexp: axis 2 is out of range"),
+        (lambda: graphc.tile(X, -1), ShapeError, "tile: a shape has no negative sizes"),
+        (lambda: graphc.broadcast_to(X, "a"), ShapeError, "broadcast_to: a shape is a tuple"),
+        (lambda: graphc.as_tensor(X, np.ones(1)), DTypeError, "no such element type"),
+        (lambda: X.astype("ij,jk->ik"), DTypeError, "no such element type: 'ij,jk->ik'"),
+        (lambda: graphc.linspace(0, 10**400), InputError, "linspace: expected numbers"),
+        (lambda: graphc.random.uniform(3, None), DTypeError, "expected numbers, got NoneType"),
         (lambda: graphc.split(X, "2"), ShapeError, "sections is an integer or a tuple"),
         (lambda: graphc.roll(X, (1, 2, 3), (0, 1)), ShapeError, "do not pair up"),
         (lambda: graphc.repeat(X, -1), ShapeError, "repetitions is an integer, at least 0"),
@@ -372,6 +393,10 @@ def test_errors(function: Callable[[], Any], error: type[Exception], message: st
     with pytest.raises(error) as caught:
         function()
     assert message in str(caught.value)
+
+
+def test_rolling_nothing() -> None:
+    assert graphc.roll(X, [], []) is X and graphc.linspace(0, 2**70, 3).shape == (3,)
 
 
 def test_what_is_shaped_as_an_array() -> None:

@@ -53,6 +53,7 @@ def test_moments():
     tight = 5 / np.sqrt(N)
     assert abs(drawn["uniform"].mean() - 0.5) < tight and abs(drawn["uniform"].var() - 1 / 12) < tight
     assert 0 <= drawn["uniform"].min() and drawn["uniform"].max() < 1
+    assert graphc.compile(random.uniform((2**20,), 2**20, 2**20 + 1))().max() < 2**20 + 1  # although few numbers lie between
     assert -2 <= drawn["wide"].min() < -1.99 and 5.99 < drawn["wide"].max() <= 6
     assert drawn["double"].dtype == np.float64 and len(np.unique(drawn["double"])) == N
     normal = drawn["normal"].astype(np.float64)

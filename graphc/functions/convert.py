@@ -9,13 +9,13 @@ import numpy as np
 from graphc.arrays import as_array
 from graphc.op import rule
 from graphc.tensor import Tensor, constant
-from graphc.types import DEFAULT_FLOAT, broadcast_shapes, is_float, promote, weak_dtype
+from graphc.types import DEFAULT_FLOAT, as_dtype, broadcast_shapes, is_float, promote, weak_dtype
 
 
 def as_tensor(value: Any, dtype: Any = None) -> Tensor:
     """A tensor as it is (cast if `dtype` is given), anything else as a constant."""
     if isinstance(value, Tensor):
-        return value if dtype is None or value.dtype == np.dtype(dtype) else _cast(value, np.dtype(dtype))
+        return value if dtype is None else _cast(value, as_dtype(dtype))
     return constant(value, dtype)
 
 
@@ -38,7 +38,9 @@ def promoted(name: str, *values: Any, floating: bool = False) -> list[Tensor]:
         dtype = None
         for tensor in tensors:
             dtype = tensor.dtype if dtype is None else promote(dtype, tensor.dtype)
-        arrays = {i: as_array(value, None, "operand") for i, value in enumerate(values) if not isinstance(value, Tensor)}
+        arrays = {}
+        if dtype is None or not is_float(dtype):
+            arrays = {i: as_array(value, None, "operand") for i, value in enumerate(values) if not isinstance(value, Tensor)}
         # scalars and arrays in turn may only raise the kind
         for array in arrays.values():
             dtype = array.dtype if dtype is None else promote(dtype, weak_dtype(array.dtype.kind, dtype))
@@ -49,7 +51,9 @@ def promoted(name: str, *values: Any, floating: bool = False) -> list[Tensor]:
         # a float is converted from the value itself: by way of the default f32 a Python number beside an f64 tensor would lose
         # digits
         return [
-            _cast(value, dtype) if isinstance(value, Tensor) else constant(value if is_float(dtype) else arrays[i], dtype)
+            _cast(value, dtype)
+            if isinstance(value, Tensor)
+            else constant(as_array(value if is_float(dtype) else arrays[i], dtype, "operand"))
             for i, value in enumerate(values)
         ]
 

@@ -15,18 +15,29 @@ from graphc.functions.logic import logical_not, truth
 from graphc.op import Op, rule
 from graphc.ops import reduce
 from graphc.tensor import Tensor
-from graphc.types import int64, is_float, normalize_axes
+from graphc.types import MAX_ELEMENTS, int64, is_float, normalize_axes
 
 
 def _reduce(op: Op, x: Tensor, axis: Any, keepdims: bool, name: str) -> Tensor:
     with rule(name, x):
         axes = normalize_axes(axis, x.ndim)
-        if not isinstance(keepdims, (bool, np.bool_, int)):
-            raise InputError(f"keepdims is True or False, not {keepdims!r}")
+        _check_flag(keepdims)
     reduced = op(x, axes=axes)
     if keepdims:
         return shaping.reshape(reduced, tuple(1 if i in axes else size for i, size in enumerate(x.shape)))
     return reduced
+
+
+def _axes_fit(name: str, x: Tensor, axis: Any, keepdims: Any) -> None:
+    """What a function made of several others asks for by its own name."""
+    with rule(name, x):
+        normalize_axes(axis, x.ndim)
+        _check_flag(keepdims)
+
+
+def _check_flag(keepdims: Any) -> None:
+    if not isinstance(keepdims, (bool, np.bool_, int)):
+        raise InputError(f"keepdims is True or False, not {keepdims!r}")
 
 
 def _accumulable(x: Tensor) -> Tensor:
@@ -50,22 +61,29 @@ def _count(x: Tensor, axis: Any) -> int:
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean, in floating point; NaN of nothing."""
     (x,) = promoted("mean", x, floating=True)
+    _axes_fit("mean", x, axis, keepdims)
     total = sum(x, axis, keepdims)
     return total / float(_count(x, axis))
 
 
 def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """Variance: the sum of squared deviations over n - correction."""
-    (x,) = promoted("var", x, floating=True)
-    if isinstance(correction, bool) or not isinstance(correction, (int, float, np.integer, np.floating)):
-        raise InputError(f"var: correction is a number, not {correction!r}")
+    return _variance("var", x, axis, correction, keepdims)
+
+
+def _variance(name: str, x: Any, axis: Any, correction: float, keepdims: bool) -> Tensor:
+    (x,) = promoted(name, x, floating=True)
+    _axes_fit(name, x, axis, keepdims)
+    number = isinstance(correction, (int, float, np.integer, np.floating)) and not isinstance(correction, bool)
+    if not number or abs(correction) > MAX_ELEMENTS:
+        raise InputError(f"{name}: correction is a number, not {correction!r}")
     deviation = x - mean(x, axis, keepdims=True)
     return sum(deviation * deviation, axis, keepdims) / float(np.maximum(_count(x, axis) - correction, 0))
 
 
 def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """Standard deviation, the root of `var`."""
-    return ew.sqrt(var(x, axis, correction, keepdims))
+    return ew.sqrt(_variance("std", x, axis, correction, keepdims))
 
 
 def _nonempty(x: Tensor, axis: Any, name: str) -> None:
@@ -96,18 +114,23 @@ def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Whether all elements are true (nonzero); true of nothing."""
+    x = as_tensor(x)
+    _axes_fit("all", x, axis, keepdims)
     # counted rather than min-reduced, because a minimum of nothing does not exist
     return ew.equal(sum(logical_not(x), axis, keepdims), 0)
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Whether any element is true (nonzero); false of nothing."""
+    x = as_tensor(x)
+    _axes_fit("any", x, axis, keepdims)
     return ew.greater(sum(truth(x), axis, keepdims), 0)
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) without overflow: the greatest element is taken out first."""
     (x,) = promoted("logsumexp", x, floating=True)
+    _axes_fit("logsumexp", x, axis, keepdims)
     _nonempty(x, axis, "logsumexp")
     peak = ew.stop_gradient(max(x, axis, keepdims=True))
     # where the peak is infinite, subtracting it would make NaN of inf - inf

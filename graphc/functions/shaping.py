@@ -20,6 +20,7 @@ from graphc.tensor import Tensor, constant
 from graphc.types import DEFAULT_FLOAT, DEFAULT_INT, as_dtype, as_shape, is_whole, listed, normalize_axes, normalize_axis
 
 _NUMBERS = (builtins.int, float, np.integer, np.floating)
+_LIMIT = 2**1024  # from here on a number is no float64
 
 
 def full(shape: Any, value: Any, dtype: Any = None) -> Tensor:
@@ -75,9 +76,10 @@ def linspace(start: float, stop: float, num: builtins.int = 50, dtype: Any = DEF
     if not is_whole(num) or num < 0:
         raise InputError(f"linspace: num is an integer, at least 0, not {num!r}")
     for value in (start, stop):
-        if isinstance(value, bool) or not isinstance(value, _NUMBERS):
+        if isinstance(value, bool) or not isinstance(value, _NUMBERS) or builtins.abs(value) >= _LIMIT:
             raise InputError(f"linspace: expected numbers, got {value!r}")
-    return constant(np.linspace(start, stop, num), dtype)
+    with np.errstate(all="ignore"):
+        return constant(np.linspace(float(start), float(stop), num), dtype)
 
 
 def eye(rows: builtins.int, columns: builtins.int | None = None, k: builtins.int = 0, dtype: Any = DEFAULT_FLOAT) -> Tensor:
@@ -156,7 +158,9 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
 
 def broadcast_to(x: Any, shape: Any) -> Tensor:
     """Repeated to `shape` by NumPy's rule."""
-    x, shape = as_tensor(x), as_shape(shape)
+    x = as_tensor(x)
+    with rule("broadcast_to", x):
+        shape = as_shape(shape)
     return x if x.shape == shape else view.broadcast(x, shape=shape)
 
 
@@ -199,6 +203,8 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Tensor:
         if len(shifts) != len(axes) and (1 not in (len(shifts), len(axes)) or not shifts or not axes):
             raise ShapeError(f"shift {shift} and axis {axis} do not pair up")
         axes = tuple(normalize_axis(one, x.ndim) for one in axes)
+    if not axes:
+        return x
     for by, along in zip(shifts * (len(axes) // len(shifts) or 1), axes * (len(shifts) // len(axes) or 1), strict=True):
         size = x.shape[along]
         cut = -by % size if size else 0
@@ -281,7 +287,8 @@ def unstack(x: Any, axis: builtins.int = 0) -> list[Tensor]:
 def tile(x: Any, repetitions: Any) -> Tensor:
     """The whole tensor repeated along each axis, as NumPy's."""
     x = as_tensor(x)
-    times = as_shape(repetitions)
+    with rule("tile", x):
+        times = as_shape(repetitions)
     rank = builtins.max(len(times), x.ndim)
     times = (1,) * (rank - len(times)) + times
     shape = (1,) * (rank - x.ndim) + x.shape
