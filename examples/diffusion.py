@@ -9,8 +9,7 @@ A classifier of the real images judges whether the drawn ones show the digits th
 
 from __future__ import annotations
 
-import struct
-import zlib
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ import graphc
 import graphc.nn.functional as F
 from graphc import nn, optim
 
+write_png = runpy.run_path(str(Path(__file__).parent / "shared" / "png.py"))["write_png"]
 TIMES = 100
 SIGNAL = np.cos(np.linspace(0.02, 0.99, TIMES + 1) * np.pi / 2) ** 2  # ᾱ_0 ... ᾱ_T
 ALPHA = np.append(1.0, SIGNAL[1:] / SIGNAL[:-1])
@@ -53,19 +53,6 @@ class Denoiser(nn.Module):
         for norm, block in zip(self.norms, self.blocks, strict=True):
             h = h + block(norm(h) + about)
         return self.leave(h)
-
-
-def write_png(path: Path, images: np.ndarray, columns: int) -> None:
-    """Grey images (count, 8, 8) with values in [0, 1] as one PNG, white on black, in rows of `columns`."""
-    cells = np.pad(images, ((0, 0), (1, 1), (1, 1))).reshape(-1, columns, 10, 10)
-    pixels = (255 * np.clip(cells.swapaxes(1, 2).reshape(-1, 10 * columns), 0, 1)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # each after the number of its filter: none
-    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 0, 0, 0, 0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
-            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
 
 
 def sampler(model: Denoiser, digits: np.ndarray) -> tuple[graphc.Executable, graphc.State]:
@@ -107,7 +94,7 @@ def main(epochs: int = 200, png: str | Path = "out/diffusion.png") -> dict[str, 
         pass
     judge = KNeighborsClassifier(5).fit(x, y)
     right, real = float(judge.score(drawn.numpy(), digits)), float(judge.score(x_test, y_test))
-    write_png(Path(png), drawn.numpy().reshape(-1, 8, 8) / 2 + 0.5, 10)
+    write_png(png, drawn.numpy().reshape(-1, 8, 8) / 2 + 0.5, 10)
     print(f"squared error: first epoch {history['loss'][0]:.3f}, last {history['loss'][-1]:.3f}, held out {value:.3f}")
     print(f"100 digits drawn in {TIMES} steps: {png}, a row for each digit")
     print(f"a classifier finds the digit that was asked for in {right:.2f} of them, and in {real:.3f} of held-out real images")

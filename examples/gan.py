@@ -10,8 +10,7 @@ digits asked for.
 
 from __future__ import annotations
 
-import struct
-import zlib
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ import graphc
 import graphc.nn.functional as F
 from graphc import nn, optim
 
+write_png = runpy.run_path(str(Path(__file__).parent / "shared" / "png.py"))["write_png"]
 CODE = 32
 BATCH = 32
 
@@ -54,19 +54,6 @@ class Critic(nn.Module):
 
     def forward(self, x: graphc.Tensor, digit: graphc.Tensor) -> graphc.Tensor:
         return self.net(graphc.concat([x, self.digit(digit)], axis=1))[:, 0]
-
-
-def write_png(path: Path, images: np.ndarray, columns: int) -> None:
-    """Grey images (count, 8, 8) with values in [0, 1] as one PNG, white on black, in rows of `columns`."""
-    cells = np.pad(images, ((0, 0), (1, 1), (1, 1))).reshape(-1, columns, 10, 10)
-    pixels = (255 * np.clip(cells.swapaxes(1, 2).reshape(-1, 10 * columns), 0, 1)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # each after the number of its filter: none
-    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 0, 0, 0, 0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
-            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
 
 
 def main(epochs: int = 100, png: str | Path = "out/gan.png") -> dict[str, float]:
@@ -102,7 +89,7 @@ def main(epochs: int = 100, png: str | Path = "out/gan.png") -> dict[str, float]
     judge = KNeighborsClassifier(5).fit(x, y)
     right, real = float(judge.score(made, digits)), float(judge.score(x_test, y_test))
     variety = float(np.mean([made[digits == d].std(0).mean() / x_test[y_test == d].std(0).mean() for d in range(10)]))
-    write_png(Path(png), made.reshape(10, 100, 8, 8)[:, :10].reshape(-1, 8, 8) / 2 + 0.5, 10)
+    write_png(png, made.reshape(10, 100, 8, 8)[:, :10].reshape(-1, 8, 8) / 2 + 0.5, 10)
     print(f"{len(made)} digits made in one call; 100 of them: {png}, a row for each digit")
     print(f"a classifier finds the digit that was asked for in {right:.3f} of them, and in {real:.3f} of held-out real images")
     print(f"deviation of a pixel among images of one digit: {variety:.2f} of that among real ones")

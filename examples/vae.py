@@ -11,8 +11,7 @@ own histogram. ε is drawn inside the native step, and for the gradient again, f
 from __future__ import annotations
 
 import math
-import struct
-import zlib
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ import graphc
 import graphc.nn.functional as F
 from graphc import nn, optim
 
+write_png = runpy.run_path(str(Path(__file__).parent / "shared" / "png.py"))["write_png"]
 CODE = 16
 LOG_CHOICES = np.log([math.comb(16, k) for k in range(17)]).astype(np.float32)
 
@@ -50,19 +50,6 @@ class VAE(nn.Module):
         return F.sigmoid(self.decoder(graphc.random.normal((count, CODE))))
 
 
-def write_png(path: Path, images: np.ndarray, columns: int) -> None:
-    """Grey images (count, 8, 8) with values in [0, 1] as one PNG, white on black, in rows of `columns`."""
-    cells = np.pad(images, ((0, 0), (1, 1), (1, 1))).reshape(-1, columns, 10, 10)
-    pixels = (255 * np.clip(cells.swapaxes(1, 2).reshape(-1, 10 * columns), 0, 1)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # each after the number of its filter: none
-    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 0, 0, 0, 0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
-            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
-
-
 def main(epochs: int = 200, png: str | Path = "out/vae.png") -> dict[str, float]:
     images = (load_digits().data / 16).astype(np.float32)
     x, x_test = train_test_split(images, test_size=0.25, random_state=0)
@@ -84,7 +71,7 @@ def main(epochs: int = 200, png: str | Path = "out/vae.png") -> dict[str, float]
     seen = np.take_along_axis(frequency / (len(x) + 17), (x_test * 16).astype(int), axis=0)
     independent = float(-np.log(seen).sum(1).mean())
     sampled = graphc.compile(lambda: model.sample(100))()
-    write_png(Path(png), sampled.reshape(100, 8, 8), 10)
+    write_png(png, sampled.reshape(100, 8, 8), 10)
     last = {name: values[-1] for name, values in history.items()}
     parts = f"reconstruction {last['reconstruction']:.2f}, divergence {last['divergence']:.2f}"
     print(f"last epoch: {last['loss']:.2f} nats an image: {parts}")

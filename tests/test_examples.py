@@ -100,6 +100,11 @@ def test_examples_run_from_the_command_line(command: list[str]):
     assert "least squares" in result.stdout
 
 
+def test_the_readme_lists_every_example():
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(), re.M)
+    assert sorted(set(rows) & set(EXAMPLES)) == EXAMPLES
+
+
 def test_every_example_has_a_main_and_a_test():
     here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_examples*.py"))
     for name in EXAMPLES:

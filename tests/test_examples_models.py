@@ -102,6 +102,15 @@ def test_the_lstm_tells_code_from_prose():
     assert found["accuracy"] > found["counts"] + 0.01 > found["frequent"] + 0.1
 
 
+def test_pictures(tmp_path: Path):
+    images = np.zeros((4, 8, 8), np.float32)
+    images[1, 0, 0], images[2, 7, 7] = 1.0, 0.5
+    runpy.run_path(str(ROOT / "examples" / "shared" / "png.py"))["write_png"](tmp_path / "new" / "four.png", images, 2)
+    found = pixels(tmp_path / "new" / "four.png")[::4, ::4]
+    assert found.shape == (20, 20) and np.count_nonzero(found) == 2
+    assert found[1, 11] == 255 and found[18, 8] == 127
+
+
 def pixels(path: Path) -> np.ndarray:
     """Of a grey PNG in one chunk without filters, its checksums tested."""
     data, position, chunks = path.read_bytes(), 8, {}
