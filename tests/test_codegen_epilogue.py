@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from contraction_native import LAYOUTS, RUNNABLE, Case, check, check_einsums, contraction, draw, shapes
 
+from graphc.codegen import llvm, prefetch
 from graphc.codegen.blocking import block
+from graphc.codegen.contract import emit_contraction
 from graphc.codegen.orientation import oriented
 from graphc.codegen.target import level_target
 from graphc.index import Index, Range, unflatten
@@ -113,3 +115,21 @@ def test_depth_in_parts() -> None:
     check(cases[:1], RUNNABLE)
     check(cases)
     check_einsums(LAYOUTS, shapes((33, 40, 4000)))
+
+
+def test_lines_asked_for_before_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same results where every buffer counts as large; and one that is large is asked for."""
+
+    def body(b: Index, i: Index, j: Index) -> list[Instr]:
+        at = b * 300 * 250 + i * 250 + j
+        return [Load(2, at, float32), apply("add", 0, 1), Store(2, at, 2, float32)]
+
+    kernel, _ = case = epilogue_case(300, 250, 7, body, [(float32, 3 * 300 * 250)], batch=3)
+    target = level_target(RUNNABLE[0])
+    module = llvm.new_module(target)
+    emit_contraction(module, target, kernel, "large")
+    assert "define internal void @large_prefetch" in str(module)
+    check([case], RUNNABLE)
+    monkeypatch.setattr(prefetch, "FAR", 0)
+    test_update_in_place()
+    test_epilogue_over_batch_rows_and_transposed_stores()

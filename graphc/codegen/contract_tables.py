@@ -12,6 +12,7 @@ from graphc.codegen.evaluate import evaluation, turned_evaluation
 from graphc.codegen.flat import M, Operand
 from graphc.codegen.microkernel import tile_function, zero_tile_function
 from graphc.codegen.packing import copy_function, turn_function
+from graphc.codegen.prefetch import prefetch_function
 
 Fields = dict[enum.IntEnum, int | str]
 
@@ -60,11 +61,11 @@ def add_pack_table(
 def add_run_table(module: Module, job: Job, packs: tuple[str, str], name: str) -> str:
     """Adds the table of the run phase; returns its name."""
     plan = f"{name}_plan"
-    add_table(module, plan, _run_fields(job, packs[0], name), *_kind_fields(module, job, packs[1]))
+    add_table(module, plan, _run_fields(module, job, packs[0], name), *_kind_fields(module, job, packs[1]))
     return plan
 
 
-def _run_fields(job: Job, evaluate: str, name: str) -> Fields:
+def _run_fields(module: Module, job: Job, evaluate: str, name: str) -> Fields:
     flat, blocks, layout = job.flat, job.blocks, job.layout
     tile, row, step = job.size * blocks.rows, 0, 0
     if job.a_source == "packed":
@@ -80,6 +81,7 @@ def _run_fields(job: Job, evaluate: str, name: str) -> Fields:
     elif job.direct and flat.plain_store:
         c_row = (flat.plain_store.offset.stride(M) or 0) * job.size
     waits = blocks.k_blocks > 1
+    finishes = job.has_epilogue and blocks.k_parts == 1
     return {
         Run.M: flat.m, Run.N_BLOCKS: blocks.n_blocks, Run.M_BLOCK: blocks.m_block, Run.N_BLOCK: blocks.n_block,
         Run.K_BLOCK: blocks.k_block, Run.PANELS: blocks.panels, Run.ROWS: blocks.rows,
@@ -89,7 +91,8 @@ def _run_fields(job: Job, evaluate: str, name: str) -> Fields:
         Run.TILE: layout.tile if waits else 0, Run.PANEL_TILES: layout.tile * blocks.tiles if waits else 0,
         Run.PANEL_SCRATCH: layout.panel, Run.PANEL_COLUMNS: blocks.width, Run.PANEL_STRIPS: blocks.vectors,
         Run.STRIP: blocks.lanes * job.size,
-        Run.EPILOGUE: f"@{name}_store" if job.has_epilogue and blocks.k_parts == 1 else "null",
+        Run.EPILOGUE: f"@{name}_store" if finishes else "null",
+        Run.PREFETCH: prefetch_function(module, job.target, flat, f"{name}_prefetch") if finishes else "null",
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from graphc.codegen.builder import Function, Module
 from graphc.codegen.epilogue import EPILOGUE_PARAMS
 from graphc.codegen.microkernel import TILE_PARAMS
 from graphc.codegen.packing import PACK_PARAMS
+from graphc.codegen.prefetch import PREFETCH_PARAMS
 
 RUN_PARAMS = (
     ("ptr", "plan"), ("ptr", "args"), ("i64", "batch"), ("ptr", "a"), ("ptr", "b"), ("ptr", "packed"), ("ptr", "c"),
@@ -62,6 +63,7 @@ class Run(enum.IntEnum):
     PANEL_STRIPS = 19
     STRIP = 20  # a register
     EPILOGUE = 21
+    PREFETCH = 22  # a function of `prefetch`, or null
 
 
 class Kind(enum.IntEnum):
@@ -197,6 +199,9 @@ def _tiles(
         is_last = fn.op(f"icmp slt i64 {left}, {height}")
         rows = i64.select(fn, is_last, left, height)
         function = fn.op(f"select i1 {is_last}, ptr {short}, ptr {tall}")
+        prefetch = _pointer(fn, Run.PREFETCH)
+        with fn.when(fn.op(f"and i1 {to_epilogue}, {fn.op(f'icmp ne ptr {prefetch}, null')}")):
+            i64.call(fn, prefetch, PREFETCH_PARAMS, "%args", "%batch", tile.index, rows, strip, strip_after)
         start = fn.op(f"select i1 {fresh}, ptr null, ptr {waiting_at}")
         into = fn.op(f"select i1 {in_place}, ptr {c_at}, ptr {waiting_at}")
         i64.call(fn, function, TILE_PARAMS, a_at, a_row, a_step, b, pitch, depth, start, into, stride, columns, rows)
