@@ -40,6 +40,7 @@ from graphc.types import TensorType, bool_, float32, int64, is_float, row_major_
 
 RUNNABLE = runnable_levels()
 GUARD = 64
+POISON = 0xFF  # NaN, -1, or an impossible bool
 
 
 class Native:
@@ -57,18 +58,26 @@ class Native:
     def __call__(self, arrays: list[np.ndarray], pieces: int = 1) -> tuple[int, int]:
         """Runs in place, the units cut in `pieces`. Returns the error record."""
         errors = np.zeros(2, np.int64)
-        shared = np.zeros(self.code.shared_scratch + 64, np.uint8)
+        shared, scratch = (poisoned(size) for size in (self.code.shared_scratch, self.code.worker_scratch))
         pointers = [array.ctypes.data for array in arrays] + [shared.ctypes.data, errors.ctypes.data]
         args = (ctypes.c_void_p * len(pointers))(*pointers)
-        scratch = np.zeros(self.code.worker_scratch + 64, np.uint8)
         for phase in self.code.phases:
             call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(
                 self.library.address(phase.function)
             )
             cuts = sorted({phase.units * piece // pieces for piece in range(pieces + 1)})
             for begin, end in itertools.pairwise(cuts):
-                call(ctypes.addressof(args), begin, end, -(-scratch.ctypes.data // 64) * 64)
+                call(ctypes.addressof(args), begin, end, scratch.ctypes.data)
+        for block, size in ((shared, self.code.shared_scratch), (scratch, self.code.worker_scratch)):
+            assert (block[size:] == POISON).all(), "scratch is overrun"
         return int(errors[0]), int(errors[1])
+
+
+def poisoned(size: int) -> np.ndarray:
+    """Scratch of that many bytes, 64-byte aligned, and guard bytes behind it."""
+    block = np.full(size + GUARD + 64, POISON, np.uint8)
+    start = -block.ctypes.data % 64
+    return block[start : start + size + GUARD]
 
 
 def guarded(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ import pytest
 from native_kernels import RUNNABLE, Builder, Native, arrays_for, chain, check_kernel, reduction, softmax
 from random_sweeps import RandomSweep
 
+from graphc.codegen import sweep_plan
 from graphc.index import Index, Range
 from graphc.program import Check, Scatter, Slot
 from graphc.types import bool_, float32, float64, int32, int64
@@ -146,8 +147,27 @@ def test_long_sums_are_accurate(shape: tuple[tuple[int, ...], tuple[int, ...]], 
         np.testing.assert_allclose(sums, exact, rtol=4e-6)
 
 
+@pytest.mark.parametrize("dtype", [float32, float64])
+def test_long_bodies_side_by_side(dtype: np.dtype) -> None:
+    """Several vectors of a long body at once, with operands that a row, a column or all elements share."""
+    rows, columns = 131, 251
+    assert rows * columns >= sweep_plan.MANY
+    for vector in ("inner", "outer"):
+        b = Builder((rows,), (columns,)) if vector == "inner" else Builder((rows, columns))
+        b.vector = vector
+        source, row, column, result = (b.slot(dtype, size) for size in (rows * columns, rows, columns, rows * columns))
+        b.stage(vector == "inner")
+        scaled = b.op("mul", b.load(source, b.point), b.load(row, b.axes[0]))
+        value = b.op("add", b.op("tanh", scaled), b.op("exp", b.load(column, b.axes[1])))
+        b.store(result, b.point, b.op("sub", value, b.op("sigmoid", b.load(row, b.axes[0]))))
+        check_kernel(b.kernel(), arrays_for(b.kernel()))
+    check_kernel(softmax(70, 500, dtype), arrays_for(softmax(70, 500, dtype)))
+
+
 @pytest.mark.parametrize("block", range(4))
-def test_random_sweeps(block: int) -> None:
+def test_random_sweeps(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if block % 2:
+        monkeypatch.setattr(sweep_plan, "MANY", 0)
     for seed in range(block * 15, block * 15 + 15):
         made = RandomSweep(seed)
         check_kernel(made.b.kernel(), made.arrays, [RUNNABLE[seed % len(RUNNABLE)]])

@@ -14,7 +14,8 @@ memory is never touched where a predicate fails, and a loop's body stays one bas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class Body:
             rule = instr.op.scalar
             assert rule is not None, f"{instr.op} has no scalar rule"
             operands = [[self.value(arg, copy) for arg in instr.args] for copy in copies]
-            self.values[number] = tuple([rule(self.b, *args, **extra) for args in operands])
+            self.values[number] = self._side_by_side([lambda args=args: rule(self.b, *args, **extra) for args in operands])
         elif self._turns(instr):
             if isinstance(instr, Store):
                 turned_store(self.b, self.addresses, instr, [self.value(instr.value, copy) for copy in copies])
@@ -75,6 +76,22 @@ class Body:
             self.values[number] = self.values[instr.value]
         else:
             raise AssertionError(f"a {type(instr).__name__} has no place in a body")
+
+    def _side_by_side(self, copies: list[Callable[[], Value]]) -> tuple[Value, ...]:
+        """The values of several copies, whose instructions alternate: a processor looks ahead only so far, and sees more
+        independent work so than with one long chain after the other."""
+        lines, block = self.fn.lines, self.fn.block
+        starts, values = [], []
+        for copy in copies:
+            starts.append(len(lines))
+            values.append(copy())
+        if len(copies) > 1 and self.fn.block == block:
+            parts = [lines[start:end] for start, end in itertools.pairwise([*starts, len(lines)])]
+            longest = max(map(len, parts))
+            # What copies share is emitted with the first one, so the shorter ones are late, not early.
+            slots = [[""] * (longest - len(part)) + part for part in parts]
+            lines[starts[0] :] = [line for row in zip(*slots, strict=True) for line in row if line]
+        return tuple(values)
 
     def _turns(self, instr: Instr) -> bool:
         a = self.addresses

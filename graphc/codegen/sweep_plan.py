@@ -28,12 +28,15 @@ LARGEST_TILE = 24  # instructions on an element of a tile
 
 LIGHT = 3  # instructions on an element, as of a sum of columns
 
+LONG = 100  # instructions on an element: several vectors of it take LLVM tens of milliseconds
+MANY = 1 << 15  # elements of a sweep
+
 ROW = 2
 FIRST_INNER = 3
 
 # Vector instructions that an op costs, roughly; 1 where not named.
 COSTS = {"exp": 16, "expm1": 20, "log": 20, "log1p": 24, "power": 60, "sigmoid": 20, "tanh": 24, "erf": 24, "sin": 30, "cos": 30}
-COSTS |= {"div": 4, "sqrt": 4, "rsqrt": 8, "floordiv": 20, "mod": 20}
+COSTS |= {"philox": 160, "div": 4, "sqrt": 4, "rsqrt": 8, "floordiv": 20, "mod": 20}
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,13 @@ def column_groups(plan: Plan) -> Groups:
 
 
 def _copies(plan: Plan, work: int) -> int:
-    """Vectors to a group: enough independent work to hide latency, little enough to stay in registers."""
-    return 1 if plan.checks or plan.lanes == 1 or work > 12 else 2 if work > 5 else 4
+    """Vectors to a group: enough independent work to hide latency, little enough to stay in registers. Of a long body, more than
+    one where that is worth LLVM's time."""
+    if plan.checks or plan.lanes == 1:
+        return 1
+    if work > 12 and (work > LONG or math.prod(plan.kernel.outer) * plan.points < MANY):
+        return 1
+    return 4 if work <= 5 or 12 < work <= 40 else 2
 
 
 def cost(body: Iterable[Placed]) -> int:
