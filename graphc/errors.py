@@ -31,6 +31,10 @@ class NoValueError(GraphcError, TypeError):
     """A tensor used as a number or an array: it has no value while the graph is being declared."""
 
 
+class NoAttributeError(GraphcError, AttributeError):
+    """Something that objects of another library have and graphc's do not; the text says what stands for it."""
+
+
 class VerifyError(GraphcError):
     """A Graph or Program that breaks an invariant of the IR (a bug in a pass, or a hand-written graph)."""
 
@@ -49,5 +53,5 @@ class ParseError(GraphcError, ValueError):
 
 
 # Tracebacks name an error as users do: graphc.ShapeError.
-for _error in (GraphcError, ShapeError, DTypeError, InputError, NoValueError, VerifyError, ParseError):
+for _error in (GraphcError, ShapeError, DTypeError, InputError, NoValueError, NoAttributeError, VerifyError, ParseError):
     _error.__module__ = "graphc"

@@ -1,4 +1,4 @@
-"""What users hold: a `Tensor` names the value of a node, has a type and no data; a `State` also owns the array behind it.
+"""What users hold: a `Tensor` names the value of a node, has a type and no data. (A `graphc.state.State` also owns an array.)
 
 Operators and methods build nodes; they follow NumPy's rules and are defined in `graphc.functions`.
 """
@@ -6,20 +6,20 @@ Operators and methods build nodes; they follow NumPy's rules and are defined in 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from graphc.arrays import as_array, numeric_array
-from graphc.errors import DTypeError, InputError, NoValueError, ShapeError
+from graphc.arrays import as_array
+from graphc.errors import InputError, NoValueError, ShapeError
 from graphc.graph import Node
+from graphc.habits import TENSOR, Size, no_attribute, refuse_numpy
 from graphc.op import OPS, build
+from graphc.operators import Operand, Operators
 from graphc.types import TensorType, as_dtype, as_shape
 
-Operand = Any  # Tensor, Python scalar, NumPy array, or nested list
 
-
-class Tensor:
+class Tensor(Operators):
     __slots__ = ("node", "__weakref__")
     __array_ufunc__ = None  # numpy_array + tensor goes to Tensor.__radd__
 
@@ -47,7 +47,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self.node.type.size
+        return Size(self.node.type.size)
 
     @property
     def name(self) -> str | None:
@@ -93,108 +93,18 @@ class Tensor:
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         self._no_value("np.asarray(tensor)")
 
-    # --- operators ---
+    def __array_function__(self, function: Any, *args: Any) -> NoReturn:
+        raise refuse_numpy(function, fn)
 
-    __hash__ = object.__hash__  # by identity, so that tensors are dictionary keys although == builds a node
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise NoValueError("x[...] = value: tensors are values and do not change; use graphc.where, graphc.concat or graphc.pad")
 
-    def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]
-        return NotImplemented if other is None else fn.equal(self, other)  # x == None is False, x != None is True
+    if not TYPE_CHECKING:  # else any attribute would be one
 
-    def __ne__(self, other: Operand) -> Tensor:  # type: ignore[override]
-        return NotImplemented if other is None else fn.not_equal(self, other)
+        def __getattr__(self, name: str) -> NoReturn:
+            from graphc.nn import functional
 
-    def __lt__(self, other: Operand) -> Tensor:
-        return fn.less(self, other)
-
-    def __le__(self, other: Operand) -> Tensor:
-        return fn.less_equal(self, other)
-
-    def __gt__(self, other: Operand) -> Tensor:
-        return fn.greater(self, other)
-
-    def __ge__(self, other: Operand) -> Tensor:
-        return fn.greater_equal(self, other)
-
-    def __add__(self, other: Operand) -> Tensor:
-        return fn.add(self, other)
-
-    def __radd__(self, other: Operand) -> Tensor:
-        return fn.add(other, self)
-
-    def __sub__(self, other: Operand) -> Tensor:
-        return fn.subtract(self, other)
-
-    def __rsub__(self, other: Operand) -> Tensor:
-        return fn.subtract(other, self)
-
-    def __mul__(self, other: Operand) -> Tensor:
-        return fn.multiply(self, other)
-
-    def __rmul__(self, other: Operand) -> Tensor:
-        return fn.multiply(other, self)
-
-    def __truediv__(self, other: Operand) -> Tensor:
-        return fn.divide(self, other)
-
-    def __rtruediv__(self, other: Operand) -> Tensor:
-        return fn.divide(other, self)
-
-    def __floordiv__(self, other: Operand) -> Tensor:
-        return fn.floor_divide(self, other)
-
-    def __rfloordiv__(self, other: Operand) -> Tensor:
-        return fn.floor_divide(other, self)
-
-    def __mod__(self, other: Operand) -> Tensor:
-        return fn.remainder(self, other)
-
-    def __rmod__(self, other: Operand) -> Tensor:
-        return fn.remainder(other, self)
-
-    def __pow__(self, other: Operand) -> Tensor:
-        return fn.power(self, other)
-
-    def __rpow__(self, other: Operand) -> Tensor:
-        return fn.power(other, self)
-
-    def __matmul__(self, other: Operand) -> Tensor:
-        return fn.matmul(self, other)
-
-    def __rmatmul__(self, other: Operand) -> Tensor:
-        return fn.matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return fn.negative(self)
-
-    def __pos__(self) -> Tensor:
-        return self
-
-    def __abs__(self) -> Tensor:
-        return fn.abs(self)
-
-    def __and__(self, other: Operand) -> Tensor:
-        return fn.bitwise_and(self, other)
-
-    def __rand__(self, other: Operand) -> Tensor:
-        return fn.bitwise_and(other, self)
-
-    def __or__(self, other: Operand) -> Tensor:
-        return fn.bitwise_or(self, other)
-
-    def __ror__(self, other: Operand) -> Tensor:
-        return fn.bitwise_or(other, self)
-
-    def __xor__(self, other: Operand) -> Tensor:
-        return fn.bitwise_xor(self, other)
-
-    def __rxor__(self, other: Operand) -> Tensor:
-        return fn.bitwise_xor(other, self)
-
-    def __invert__(self) -> Tensor:
-        return fn.bitwise_invert(self)
-
-    def __getitem__(self, key: Any) -> Tensor:
-        return fn.getitem(self, key)
+            raise no_attribute(self, name, TENSOR, ("graphc", fn), ("graphc.nn.functional", functional))
 
     # --- methods, as NumPy's ---
 
@@ -245,6 +155,14 @@ class Tensor:
     def squeeze(self, axis: Any = None) -> Tensor:
         return fn.squeeze(self, axis)
 
+    def view(self, *shape: Any) -> Tensor:
+        """`reshape`, as PyTorch calls it."""
+        return self.reshape(*shape)
+
+    def detach(self) -> Tensor:
+        """`graphc.stop_gradient`, as PyTorch calls it."""
+        return fn.stop_gradient(self)
+
     def flatten(self) -> Tensor:
         return fn.reshape(self, (-1,))
 
@@ -283,78 +201,11 @@ class Tensor:
         return fn.matrix_transpose(self)
 
 
-class State(Tensor):
-    """A tensor whose value survives a step: its node is a source, its array is updated in place by compiled steps.
-
-    Identity is the object; names are for people. `trainable` says that optimizers may be given it.
-    """
-
-    __slots__ = ("_name", "array", "requires_grad", "extra")
-
-    def __init__(self, array: Any, name: str = "state", dtype: Any = None, requires_grad: bool = False):
-        array = as_array(array, dtype, "state")
-        # always a copy: the caller's array must not change under a compiled step, nor the step change it
-        self.array = np.array(array, order="C", copy=True)
-        self._name = name
-        self.requires_grad = requires_grad
-        super().__init__(build(OPS["state"], (), {"state": self}))
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @name.setter
-    def name(self, name: str) -> None:
-        self._name = name
-
-    def numpy(self) -> np.ndarray:
-        """A live, writable view of the value."""
-        return self.array.view()
-
-    def assign(self, value: Any) -> None:
-        """Overwrite the value; shape and kind must fit, or nothing changes."""
-        what = f"state {self.name}"
-        array = numeric_array(value.array if isinstance(value, State) else value, what)
-        if array.shape != self.shape:
-            raise ShapeError(f"{what}: expected shape {self.shape}, got {array.shape}")
-        if not np.can_cast(array.dtype, self.dtype, "same_kind"):
-            raise DTypeError(f"{what}: expected {self.dtype.name}, got {array.dtype.name}")
-        np.copyto(self.array, as_array(array, self.dtype, what))
-
-    def requires_grad_(self, flag: bool = True) -> State:
-        """Whether steps built from now on train this state."""
-        self.requires_grad = bool(flag)
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> State:
-        return _restored(*self.__reduce__()[1])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (type(self), self.array, self._name, self.requires_grad)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}: {self.type}>"
-
-
-def _restored(kind: type[State], array: np.ndarray, name: str, requires_grad: bool) -> State:
-    """A state of its own with the given value: what copying and unpickling make."""
-    made = kind.__new__(kind)
-    State.__init__(made, array, name, requires_grad=requires_grad)
-    return made
-
-
 def input(name: str, shape: Any, dtype: Any = "float32") -> Tensor:
     """Declare an input of a graph: a named tensor that every call supplies."""
     if not isinstance(name, str) or not name:
         raise InputError(f"input: a name is a non-empty string, not {name!r}")
     return Tensor(build(OPS["input"], (), {"name": name, "dtype": as_dtype(dtype), "shape": as_shape(shape)}))
-
-
-def state(name: str, array: Any, dtype: Any = None) -> State:
-    """Declare a value that survives between calls, starting as a copy of `array`; written through `updates={state: tensor}`."""
-    if not isinstance(name, str):
-        raise InputError(f"state: a name is a string, not {name!r}")
-    return State(array, name=name, dtype=dtype)
 
 
 def constant(array: Any, dtype: Any = None) -> Tensor:
@@ -364,5 +215,6 @@ def constant(array: Any, dtype: Any = None) -> Tensor:
     return Tensor(build(OPS["const"], (), {"value": value}))
 
 
-# Operators are functions and functions make Tensors: whoever of the two comes first needs the other by now.
+# Operators are functions, functions make Tensors, and States are Tensors: whoever comes first needs the others by now.
 import graphc.functions as fn  # noqa: E402
+from graphc.state import State as State  # noqa: E402
