@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
 import graphc.functions as fn
 from graphc.errors import InputError, ShapeError
 from graphc.graph import building
+from graphc.habits import OPTIMIZER, no_attribute
 from graphc.optim.group import Hyper, ParamGroup
 from graphc.optim.saving import optimizer_arrays, prepare_load
 from graphc.tensor import State, Tensor
@@ -29,6 +30,13 @@ from graphc.types import float64, int64, is_float
 
 Scalars = Mapping[str, Tensor]
 Gradients = Mapping[State, Tensor] | Iterable[tuple[State, Tensor]] | Iterable[Tensor]
+
+
+def no_choice(optimizer: str, **flags: Any) -> None:
+    """PyTorch's choices among its own implementations: there is one here, so that they can only be off."""
+    for name, value in flags.items():
+        if value is not None and value is not False:
+            raise InputError(f"{optimizer}: {name}={value!r} is not supported: an update is nodes of a graph, which is compiled")
 
 
 class Optimizer(ABC):
@@ -115,6 +123,11 @@ class Optimizer(ABC):
     def parameters(self) -> list[State]:
         """The parameters that a step built now would train: those that require a gradient."""
         return [p for p in self.all_parameters() if p.requires_grad]
+
+    if not TYPE_CHECKING:  # else any attribute would be one
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_attribute(self, name, OPTIMIZER)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.param_groups))})"
