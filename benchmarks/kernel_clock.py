@@ -53,7 +53,7 @@ def of_kernel(executable: Any, seconds: float) -> float:
     from benchmarks.peak import repeater
 
     native = executable._native.executable
-    frame, entry, repeat = native._free[-1], ctypes.cast(native._entry, ctypes.c_void_p).value, repeater()
+    frame, entry, repeat = native._free[-1], native.entry, repeater()
     return max(best_of(lambda count: repeat(entry, frame.address, count), seconds) - _empty_repeat(), 0.0)
 
 
