@@ -113,6 +113,7 @@ def _kind_fields(module: Module, job: Job, pack: str) -> tuple[Fields, Fields]:
             Kind.PITCH: width if packs else row if dots else step,
             Kind.PACK: pack if packs and not packed else "null",
             Kind.PACK_STRIDE: step if flat.rhs.contiguous_rows else row,
+            Kind.AHEAD_STEP: -(-width // blocks.tiles) if packed and blocks.tiles > 1 else 0,
             Kind.DIRECT: int((job.direct and not dots) or blocks.k_parts > 1),
             **_tiles(module, job, last, dots, vectors, columns),
         }  # fmt: skip

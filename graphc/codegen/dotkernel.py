@@ -2,7 +2,7 @@
 
     void @dot_f32_4x3(ptr a, i64 row, i64 step, ptr b, i64 pitch, i64 depth, ptr start, ptr c, i64 stride, i64 columns, i64 rows)
 
-    c[i, j] = start[i, j] + sum over k < depth of a[i * row + k] * b[j * pitch + k]      strides in bytes; `step` is unused
+    c[i, j] = start[i, j] + sum over k < depth of a[i * row + k] * b[j * pitch + k]      strides in bytes; the others are unused
 
 Called like a register tile, but b is read as it lies, which saves packing it, and columns cost nothing that are not there. Each
 register holds every lanes-th product of one element; the order in which they are added depends on the depth alone. c must have

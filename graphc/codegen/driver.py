@@ -79,6 +79,7 @@ class Kind(enum.IntEnum):
     DIRECT = 9  # 1 where finished sums go straight to C
     TALL = 10  # the tile of full height
     SHORT = 11  # the tile of the last rows
+    AHEAD_STEP = 12  # of the next panel, for each step of a tile, so that all tiles of the block fetch it together; or 0
 
 
 class Pack(enum.IntEnum):
@@ -193,8 +194,13 @@ def _tiles(
     stride = i64.select(fn, in_place, _number(fn, Run.C_ROW), width)
     tall, short = _pointer(fn, Kind.TALL, kind), _pointer(fn, Kind.SHORT, kind)
     a_row, a_step, height = (_number(fn, field) for field in (Run.A_ROW, Run.A_STEP, Run.ROWS))
-    with fn.loop(m0, m1, height, carried=[("ptr", a), ("ptr", c), ("ptr", waiting)]) as tile:
-        a_at, c_at, waiting_at = tile.carried
+    ahead_step, panel_bytes = _number(fn, Kind.AHEAD_STEP, kind), _number(fn, Kind.B_PANEL, kind)
+    is_last = i64.equal(fn, i64.add(fn, panel, 1), _number(fn, Run.PANELS))
+    slice_ = i64.mul(fn, depth, ahead_step)
+    to_next = i64.select(fn, is_last, i64.sub(fn, 0, i64.mul(fn, panel, panel_bytes)), panel_bytes)
+    carried = [("ptr", a), ("ptr", c), ("ptr", waiting), ("ptr", i64.step(fn, b, to_next))]
+    with fn.loop(m0, m1, height, carried=carried) as tile:
+        a_at, c_at, waiting_at, ahead = tile.carried
         left = i64.sub(fn, m1, tile.index)
         is_last = fn.op(f"icmp slt i64 {left}, {height}")
         rows = i64.select(fn, is_last, left, height)
@@ -204,12 +210,15 @@ def _tiles(
             i64.call(fn, prefetch, PREFETCH_PARAMS, "%args", "%batch", tile.index, rows, strip, strip_after)
         start = fn.op(f"select i1 {fresh}, ptr null, ptr {waiting_at}")
         into = fn.op(f"select i1 {in_place}, ptr {c_at}, ptr {waiting_at}")
-        i64.call(fn, function, TILE_PARAMS, a_at, a_row, a_step, b, pitch, depth, start, into, stride, columns, rows)
+        i64.call(
+            fn, function, TILE_PARAMS,
+            a_at, a_row, a_step, b, pitch, depth, start, into, stride, columns, rows, ahead, ahead_step,
+        )  # fmt: skip
         with fn.when(to_epilogue):
             function = _pointer(fn, Run.EPILOGUE)
             strip_loop(fn, function, waiting_at, width, "%batch", tile.index, rows, (strip, strip_after), _number(fn, Run.STRIP))
-        steps = zip(tile.carried, (Run.A_TILE, Run.C_TILE, Run.TILE), strict=True)
-        tile.next(*(i64.step(fn, at, _number(fn, field)) for at, field in steps))
+        steps = zip(tile.carried[:3], (Run.A_TILE, Run.C_TILE, Run.TILE), strict=True)
+        tile.next(*(i64.step(fn, at, _number(fn, field)) for at, field in steps), i64.step(fn, ahead, slice_))
 
 
 def strip_loop(

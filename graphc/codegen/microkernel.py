@@ -1,14 +1,15 @@
 """The register tile: `rows` x `vectors` accumulators that stay in registers over the whole depth.
 
     void @tile_f32_14x2(ptr a, i64 row, i64 step, ptr b, i64 pitch, i64 depth, ptr start, ptr c, i64 stride,
-                           i64 columns, i64 rows)
+                           i64 columns, i64 rows, ptr ahead, i64 ahead_step)
 
     c[i, :] = start[i, :] + sum over k < depth of a[i * row + k * step] * b[k * pitch : ]        strides in bytes, depth >= 1
 
 Each step loads `vectors` registers of b and broadcasts one element of a per row, so nothing but b needs to be contiguous. `start`
 is null for a sum that begins at zero; else a dense tile, which may be `c` itself. The sum runs over ascending k in every element,
 so its bits do not depend on the tile's shape. Strides are arguments, and a module holds each tile once, for all its contractions.
-`columns` matter to a masked tile only, and `rows` to none: they are there to be called like `dotkernel`.
+`columns` matter to a masked tile only, and `rows` to none: they are there to be called like `dotkernel`. Each step asks for the
+cache line at `ahead`, which moves on by `ahead_step`: what the tiles of the next panel read.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ class Tile:
         """Columns of the last register across."""
         return self.lanes // self.shared_by
 
+    @property
+    def asks_ahead(self) -> bool:
+        """Where loads are not what limits it."""
+        return self.vectors > 1
+
     def sharing(self, j: int) -> int:
         return self.shared_by if j == self.vectors - 1 else 1
 
@@ -76,7 +82,7 @@ class Tile:
 
 TILE_PARAMS = (
     ("ptr", "a"), ("i64", "row"), ("i64", "step"), ("ptr", "b"), ("i64", "pitch"), ("i64", "depth"), ("ptr", "start"),
-    ("ptr", "c"), ("i64", "stride"), ("i64", "columns"), ("i64", "rows"),
+    ("ptr", "c"), ("i64", "stride"), ("i64", "columns"), ("i64", "rows"), ("ptr", "ahead"), ("i64", "ahead_step"),
 )  # fmt: skip
 
 
@@ -150,6 +156,10 @@ def _emit(module: Module, target: Target, tile: Tile, name: str) -> None:
                 factor = _blended(fn, vector, lanes, tile.tail, splats[first:]) if tile.sharing(j) > 1 else splats[i]
                 total = sums[len(updated)]
                 updated.append(multiply_add(fn, target, dtype, lanes, factor, columns[j], total))
+    if tile.asks_ahead:
+        fn.module.declare("llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        fn.do("call void @llvm.prefetch.p0(ptr %aheadk, i32 0, i32 2, i32 1)")
+    next_ahead = fn.op("getelementptr i8, ptr %aheadk, i64 %ahead_step")
     next_a = [fn.op(f"getelementptr i8, ptr %ak{group}, i64 %step") for group in groups]
     next_b = fn.op("getelementptr i8, ptr %bk, i64 %pitch")
     left = fn.op("add nsw i64 %togo, -1")
@@ -160,6 +170,7 @@ def _emit(module: Module, target: Target, tile: Tile, name: str) -> None:
             for g, first, after in zip(groups, firsts, next_a, strict=True)
         ),
         f"  %bk = phi ptr [ %b, %fresh ], [ {next_b}, %depth_loop ]",
+        f"  %aheadk = phi ptr [ %ahead, %fresh ], [ {next_ahead}, %depth_loop ]",
         f"  %togo = phi i64 [ %depth, %fresh ], [ {left}, %depth_loop ]",
     ]
     for total, first_value, following in zip(sums, initial, updated, strict=True):
