@@ -10,6 +10,8 @@ operation with its operands' types, then where it was declared:
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class GraphcError(Exception):
     """Base of all errors raised by graphc."""
@@ -36,7 +38,10 @@ class NoAttributeError(GraphcError, AttributeError):
 
 
 class VerifyError(GraphcError):
-    """A Graph or Program that breaks an invariant of the IR (a bug in a pass, or a hand-written graph)."""
+    """A Graph or Program that breaks an invariant of the IR (a bug in a pass, or a hand-written graph). `node` is the node at
+    fault, where there is one."""
+
+    node: Any = None
 
 
 class ParseError(GraphcError, ValueError):

@@ -1,7 +1,8 @@
 """Text to Graph: the inverse of `graphc.text`, whose docstring shows the format.
 
-Whatever the text, `parse` returns a graph or raises ParseError at a line and column. Types are read, not inferred: `verify_graph`
-says whether the graph that was read is a valid one. States come out as fresh tensors of zeros.
+Whatever the text, `parse` returns a graph or raises ParseError at a line and column. The graph is a valid one: every node is
+checked against its op's type rule where it stands, and the whole by `verify_graph`. (`verify=False` also reads graphs that are not
+valid, for tests of the verifier.) States come out as fresh tensors of zeros.
 """
 
 from __future__ import annotations
@@ -13,28 +14,40 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ParseError
+from graphc.errors import ParseError, VerifyError
 from graphc.graph import Graph, Node, Origin
 from graphc.literals import Scanner
 from graphc.op import OPS
 from graphc.text import VERSION_LINE
 from graphc.types import TensorType
+from graphc.verify import node_fault, verify_graph
 
 _BARE = re.compile(r"[A-Za-z0-9_./:+~<>-]+")
 MAX_LOOPS = 32
 _NUMBERED = re.compile(r"%[0-9]+")
 
 
-def parse(text: str) -> Graph:
-    """The graph that `text` describes. Raises ParseError."""
+def parse(text: str, *, verify: bool = True) -> Graph:
+    """The graph that `text` describes. Raises ParseError where the text has no meaning or, unless `verify` is False, a node or the
+    graph breaks a rule."""
     if not isinstance(text, str):
         raise ParseError(f"expected text, got {type(text).__name__}", 1, 1)
-    return _Parser(text).graph()
+    parser = _Parser(text, verify)
+    graph = parser.graph()
+    if verify:
+        try:
+            verify_graph(graph)
+        except VerifyError as error:
+            parser.fail(str(error).partition("\n")[0], parser.places.get(error.node, parser.start))
+    return graph
 
 
 class _Parser(Scanner):
-    def __init__(self, text: str):
+    def __init__(self, text: str, verify: bool):
         super().__init__(text)
+        self.verify = verify
+        self.start = 0  # of the graph
+        self.places: dict[Node, int] = {}  # where nodes are defined
         self.defined: dict[str, Node] = {}  # sources by name
         self.numbered: dict[str, Node] = {}  # nodes by label, %0: apart, as a name in backticks may be anything
         self.fresh: set[str] = set()  # sources that have no provenance yet
@@ -49,6 +62,7 @@ class _Parser(Scanner):
             self.fail(f"expected the version line `{VERSION_LINE}`")
         self.end_of_line("the version line")
         self.skip_lines()
+        self.start = self.pos
         self.expect("graph")
         graph = self.body()
         self.skip_lines()
@@ -169,6 +183,11 @@ class _Parser(Scanner):
         type_ = self.read_types() if self.peek() == "(" else self.read_type()
         node = Node(op, tuple(operands), attrs, type_, *self.provenance())  # type: ignore[arg-type]
         self.end_of_line("the node")
+        fault = node_fault(node) if self.verify else None
+        if fault is not None:
+            typed = "   ".join(str(operand.type) for operand in operands)
+            self.fail(f"{fault}\n  operands: {typed}" if operands else fault, start)
+        self.places[node] = start
         self.numbered[label] = node
 
     def reference(self) -> Node:

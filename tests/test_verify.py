@@ -106,7 +106,7 @@ def test_7_no_check_is_lost() -> None:
 def test_golden_errors(path: Path) -> None:
     text, _, expected = path.read_text().partition("\n---\n")
     with pytest.raises(GraphcError) as caught:
-        verify_graph(parse(text))
+        verify_graph(parse(text, verify=False))
     assert f"{type(caught.value).__name__}: {caught.value}".strip() == expected.strip()
 
 
