@@ -1,8 +1,8 @@
 """Text to Graph: the inverse of `graphc.text`, whose docstring shows the format.
 
 Whatever the text, `parse` returns a graph or raises ParseError at a line and column. The graph is a valid one: every node is
-checked against its op's type rule where it stands, and the whole by `verify_graph`. (`verify=False` also reads graphs that are not
-valid, for tests of the verifier.) States come out as fresh tensors of zeros.
+checked against its op's type rule where it stands, and the whole by `verify_graph`. (`verify=False` reads invalid
+graphs, too, for tests of the verifier.) States come out as fresh tensors of zeros.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _NUMBERED = re.compile(r"%[0-9]+")
 
 
 def parse(text: str, *, verify: bool = True) -> Graph:
-    """The graph that `text` describes. Raises ParseError where the text has no meaning or, unless `verify` is False, a node or the
-    graph breaks a rule."""
+    """The graph that `text` describes. Raises ParseError where the text has no meaning or, unless `verify` is False, a node or
+    the graph breaks a rule."""
     if not isinstance(text, str):
         raise ParseError(f"expected text, got {type(text).__name__}", 1, 1)
     parser = _Parser(text, verify)
