@@ -10,7 +10,7 @@ code, which compares types, shapes and layouts (`graphc.runtime`), is all that a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,11 @@ MISSED: Any = object()
 
 
 class Forms:
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_natives")
 
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], tuple[Callable[..., Any], Callable[[Any], Any] | None, Any]] = {}
+        self._natives: dict[tuple[Any, ...], tuple[Declared, Native]] = {}
 
     def attempt(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> Any:
         known = self._known.get((len(args), *kwargs))
@@ -60,6 +61,11 @@ class Forms:
         pick = None if given == wanted else itemgetter(*map(given.index, wanted))
         structure = declared.structure if declared.structure.kind is not None else None
         self._known[len(args), *kwargs] = native.executable.attempt, pick, structure
+        self._natives[len(args), *kwargs] = declared, native
+
+    def latest(self, names: Iterable[str]) -> tuple[Declared, Native] | None:
+        """What answered the last call that gave these names."""
+        return self._natives.get((0, *names))
 
 
 def by_name(args: Sequence[Any], kwargs: Mapping[str, Any], native: Native, positional: bool) -> dict[str, Any]:

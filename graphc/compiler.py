@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from graphc.cache import Store
     from graphc.codegen.object import CompiledObject
     from graphc.codegen.target import Target
+    from graphc.runtime.driving import Driver
 
 EMITTED = ("program", "llvm", "asm")
 
@@ -82,6 +83,15 @@ class Native:
         )
         self.bind = self.signature.bind
         self.run = self.executable
+
+    def driver(self, data: Mapping[str, np.ndarray], rows: int, size: int, scalars: Sequence[int]) -> Driver | None:
+        """What runs this step over batches of `size` rows of these arrays; None where it was not compiled for them."""
+        from graphc.runtime.driving import Driver
+
+        if any(type_.shape[:1] != (size,) for type_ in self.signature.types):
+            return None
+        arrays = self.signature.rows_of(data, rows)
+        return None if not arrays else Driver(self.executable, arrays, size, scalars)
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -55,6 +55,12 @@ class Signature:
             raise InputError(f"expected {len(self.names)} inputs ({self}), got {len(values)}")
         return self.bind(dict(zip(self.names, values, strict=True)))
 
+    def rows_of(self, data: Mapping[str, Any], rows: int) -> list[np.ndarray] | None:
+        """Arrays of so many rows, each as a call would take any slice of it; None where one is not of the declared inputs."""
+        if data.keys() != set(self.names):
+            return None
+        return [as_input(name, data[name], dtype, (rows, *shape[1:])) for name, dtype, shape in self._specs]
+
     def __str__(self) -> str:
         return ", ".join(f"{name}: {type_}" for name, type_ in zip(self.names, self.types, strict=True))
 
@@ -81,7 +87,7 @@ def as_input(name: str, value: Any, dtype: np.dtype, shape: tuple[int, ...]) -> 
 def _as_array(value: Any, expected: str) -> np.ndarray:
     """NumPy arrays and scalars, Python numbers and lists, or what has `__array__` or `__dlpack__`."""
     try:
-        if hasattr(value, "detach"):  # a torch tensor: its gradient is not asked for
+        if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor: its gradient is not asked for
             value = value.detach()
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             array = np.from_dlpack(value)

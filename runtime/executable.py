@@ -54,7 +54,8 @@ class Executable:
         workers = pool.worker_count(threads) if manifest["parallel"] and self.support is not None else 1
         self._pool = pool.shared(workers, self.support) if workers > 1 and self.support is not None else None
         self._object = jit.load(object_bytes, [manifest["entry"]])
-        self._entry = _ENTRY(self._object.address(manifest["entry"]))
+        self.entry = self._object.address(manifest["entry"])
+        self._entry = _ENTRY(self.entry)
         self.inputs = [_type_of(spec) for spec in manifest["inputs"]]
         self.outputs = [_type_of(spec) for spec in manifest["outputs"]]
         self._shapes = [type_.shape for type_ in self.outputs]
@@ -71,8 +72,7 @@ class Executable:
         self._exclusive = sole_lock(self.states) if written else None  # the usual case, written out in `attempt`
         self._call = None
         if self.support is not None and pointer.DIRECT:
-            entry = self._object.address(manifest["entry"])
-            self._specification = Specification(entry, self.inputs, self.outputs, self.first_output, written, read)
+            self._specification = Specification(self.entry, self.inputs, self.outputs, self.first_output, written, read)
             self._call = _CALL(self.support.address("call"))
 
     @property
@@ -160,6 +160,10 @@ class Executable:
             yield
         finally:
             release()
+
+    def writes(self, memory: tuple[int, int]) -> bool:
+        """Whether some of these bytes, given as first and end, are of a state that a call writes."""
+        return any(memory[0] < end and start < memory[1] for start, end in self._written)
 
     def take_frame(self) -> Frame:
         try:

@@ -1,0 +1,94 @@
+"""Native code is not for long at a time: `step.run` lets signals and other threads in every 20 ms."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn, optim
+from graphc.runtime import driving
+from graphc.training import TrainStep
+
+
+def slow_step(milliseconds: float) -> tuple[TrainStep, dict[str, np.ndarray], nn.Parameter]:
+    """A step that takes about so long and makes the weight less by 1, and data for minutes."""
+    weight = nn.Parameter(np.zeros((), np.float64))
+    x = graphc.input("x", (1, 1))
+
+    def build(trips: int) -> TrainStep:
+        last, _ = graphc.scan(lambda c, _: (graphc.sin(c), None), x.sum(), np.zeros((trips, 1), np.float32))
+        step = graphc.train_step(weight * 1.0 + last.astype("float64") * 0.0, optim.SGD([weight], lr=1.0))
+        step(x=data["x"][:1])
+        return step
+
+    data = {"x": np.ones((1_000_000, 1), np.float32)}
+    step = build(10_000)
+    start = time.perf_counter()
+    step(x=data["x"][:1])
+    seconds = time.perf_counter() - start
+    return build(max(int(milliseconds * 10 / seconds), 1)), data, weight
+
+
+@pytest.mark.parametrize("milliseconds", [0.05, 5.0])
+def test_an_interrupt_is_served_soon(milliseconds):
+    step, data, weight = slow_step(milliseconds)
+    weight.numpy()[...] = 0
+    sent: list[float] = []
+
+    def interrupt() -> None:
+        time.sleep(0.3)
+        sent.append(time.perf_counter())
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        step.run(data, progress=False)
+    waited = time.perf_counter() - sent[0]
+    thread.join()
+    assert waited < 0.15  # 20 ms and a step, on a machine that does other things too
+    done = -float(weight.numpy())
+    assert done > 10 and done == int(done)  # whole steps
+    step(x=data["x"][:1])  # no lock is held
+    assert -float(weight.numpy()) == done + 1
+
+
+def test_other_threads_get_to_read_the_states_meanwhile():
+    step, data, weight = slow_step(0.05)
+    read = graphc.compile(lambda: weight * 1.0)
+    seen: list[float] = []
+
+    def watch() -> None:
+        time.sleep(0.2)
+        for _ in range(5):
+            seen.append(float(read()))
+            time.sleep(0.05)
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        step.run(data, progress=False)
+    thread.join()
+    assert len(set(seen)) == 5 and seen == sorted(seen, reverse=True)
+
+
+def test_a_stretch_is_short(monkeypatch):
+    step, data, _ = slow_step(0.05)
+    lengths: list[float] = []
+    run = driving.Driver.run
+
+    def timed(self, first, stop):
+        start = time.perf_counter()
+        result = run(self, first, stop)
+        lengths.append(time.perf_counter() - start)
+        return result
+
+    monkeypatch.setattr(driving.Driver, "run", timed)
+    step.run({"x": data["x"][:3000]}, progress=False)
+    assert len(lengths) > 2 and np.median(lengths) < 0.05
