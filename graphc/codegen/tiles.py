@@ -9,14 +9,18 @@ is a block of a few tiles, so that cache lines of which a tile has used a half a
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from graphc.codegen.address import Copy
 from graphc.codegen.rows import RowEmitter
 from graphc.program import Store, Sweep, instructions
 
-# Tiles of a unit, down and across. Rows at such distances compete for few places of a cache: then few are written at a time.
+# Tiles of a unit, down and across. Rows that compete for the few places of a set of the first cache are written a few at a time,
+# and so are those that go to memory, which likes longer runs.
 BLOCK, BLOCK_OF_FEW_ROWS = (8, 1), (1, 4)
-COMPETING = 2048  # bytes
+WAY, LINE = 4096, 64  # bytes after which sets repeat, and of one
+COMPETING = 4  # rows of a tile in the same set
+LARGE = 1 << 24  # bytes
 
 
 def emit_tiles(rows: RowEmitter, axis: int) -> int:
@@ -64,8 +68,14 @@ def emit_tiles(rows: RowEmitter, axis: int) -> int:
 
 def _block(kernel: Sweep, axis: int) -> tuple[int, int]:
     stores = [instr for instr in instructions(kernel) if isinstance(instr, Store)]
-    steps = [instr.offset.coefficient(axis) * instr.dtype.itemsize for instr in stores]
-    return BLOCK_OF_FEW_ROWS if any(step and step % COMPETING == 0 for step in steps) else BLOCK
+    large = math.prod(kernel.outer) * max((instr.dtype.itemsize for instr in stores), default=0) > LARGE
+    compete = any(_in_one_set(instr.offset.coefficient(axis) * instr.dtype.itemsize) >= COMPETING for instr in stores)
+    return BLOCK_OF_FEW_ROWS if large or compete else BLOCK
+
+
+def _in_one_set(step: int) -> int:
+    """The most of sixteen rows `step` bytes apart that fall into one set."""
+    return max(Counter(row * step % WAY // LINE for row in range(16)).values()) if abs(step) >= LINE else 1
 
 
 def _span(rows: RowEmitter, number: str, size: int, limit: int) -> tuple[str, str]:
