@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from graphc.arrays import as_array
+from graphc.arrays import as_array, is_weak
 from graphc.op import rule
 from graphc.tensor import Tensor, constant
 from graphc.types import DEFAULT_FLOAT, as_dtype, broadcast_shapes, is_float, promote, weak_dtype
+
+_float: ContextVar[np.dtype] = ContextVar("graphc_default_float", default=DEFAULT_FLOAT)
+
+
+@contextlib.contextmanager
+def floats_are(dtype: np.dtype) -> Iterator[None]:
+    """Inside, what would become a float of the default type, beside no float tensor, becomes one of `dtype`."""
+    token = _float.set(dtype)
+    try:
+        yield
+    finally:
+        _float.reset(token)
 
 
 def as_tensor(value: Any, dtype: Any = None) -> Tensor:
@@ -42,12 +57,15 @@ def promoted(name: str, *values: Any, floating: bool = False) -> list[Tensor]:
         if dtype is None or not is_float(dtype):
             arrays = {i: as_array(value, None, "operand") for i, value in enumerate(values) if not isinstance(value, Tensor)}
         # scalars and arrays in turn may only raise the kind
-        for array in arrays.values():
-            dtype = array.dtype if dtype is None else promote(dtype, weak_dtype(array.dtype.kind, dtype))
+        for i, array in arrays.items():
+            other = array.dtype if dtype is None else weak_dtype(array.dtype.kind, dtype)
+            if is_float(other) and (is_weak(values[i]) if dtype is None else not is_float(dtype)):
+                other = _float.get()
+            dtype = other if dtype is None else promote(dtype, other)
         if dtype is None:
             raise TypeError(f"{name} needs an operand")
         if floating and not is_float(dtype):
-            dtype = DEFAULT_FLOAT
+            dtype = _float.get()
         # a float is converted from the value itself: by way of the default f32 a Python number beside an f64 tensor would lose
         # digits
         return [

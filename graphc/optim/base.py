@@ -21,6 +21,7 @@ import numpy as np
 
 import graphc.functions as fn
 from graphc.errors import InputError, ShapeError
+from graphc.functions.convert import floats_are
 from graphc.graph import building
 from graphc.habits import OPTIMIZER, no_attribute
 from graphc.optim.group import Hyper, ParamGroup
@@ -196,7 +197,9 @@ class Optimizer(ABC):
         schedule = group.scheduled("lr")
         if schedule is None:
             return group.tensor("lr")
-        value = fn.as_tensor(schedule(self.steps))
+        with floats_are(float64):  # 0.999 ** step would lose most of its digits in f32
+            value = schedule(self.steps)
+        value = fn.as_tensor(value, None if isinstance(value, Tensor) else float64)
         if value.shape != () or value.dtype.kind == "b":
             raise ShapeError(f"lr: a schedule returns a scalar, got {value.type}")
         return fn.astype(value, float64)

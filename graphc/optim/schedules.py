@@ -4,8 +4,8 @@
     opt = optim.Adam(model.parameters(), lr=lr)
 
 The step is an int64 scalar tensor: the number of updates that the optimizer has made, so 0 at the first. Any function from it to
-a scalar is a schedule; those here compute in float64. Where a schedule takes a learning rate, it takes a number or another
-schedule, so they compose: `linear_warmup(step_decay(0.1, 30), 5)`.
+a scalar is a schedule, and computes in float64: in it, Python's floats beside the step become that. Where a schedule takes a
+learning rate, it takes a number or another schedule, so they compose: `linear_warmup(step_decay(0.1, 30), 5)`.
 """
 
 from __future__ import annotations
