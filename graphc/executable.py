@@ -63,7 +63,7 @@ class Executable:
         self._by_signature: dict[Any, _Traced] = {}  # by those of a call's arrays: float64 ones may count as float32
         self._in_float32: bool | None = None  # whether they last did
         self._randomness: tuple[State, State] | None = None  # seed and counter
-        self._pending: dict[str, np.ndarray] = {}  # loaded values of states that no trace has met yet
+        self._pending: Any = None  # a `saving.Pending`: loaded values of states that no trace has met yet
         if callable(source) and not isinstance(source, Tensor):
             self._function = source
             self._arguments = Arguments(source)

@@ -5,14 +5,17 @@
 
 Keys are the states' names, made unique in order of first appearance (a step's optimizer first: its parameters and
 hyper-parameters), below the name in the dict and a slash. A step of a traced function that has not been called knows those of
-its optimizer only; values for other states wait for its first trace.
+its optimizer only; values for other states wait for its first trace. A state of several parts is in the file for each, and the
+metadata says which keys are the same: so one part's first trace does not undo what training of another has made of it since.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,19 +28,54 @@ from graphc.tensor import State
 EPOCHS = "#epochs_done"
 
 
+@dataclass
+class Pending:
+    """Loaded values of states that no trace of a part has met yet."""
+
+    values: dict[str, np.ndarray]
+    prefix: str
+    same: Mapping[str, str]  # keys of states that an earlier key holds, and that key
+    met: dict[str, State]  # what the parts of this load have met, by first key
+
+    def first_key(self, key: str) -> str:
+        return self.same.get(self.prefix + key, self.prefix + key)
+
+    def entries(self) -> dict[str, State | np.ndarray]:
+        """The values; the state itself where another part has met it."""
+        return {key: self.met.get(self.first_key(key), value) for key, value in self.values.items()}
+
+    def take(self, named: Mapping[str, State]) -> None:
+        """Give states that are met for the first time their values."""
+        met = set(self.met.values())
+        fresh = [(key, named[key], value) for key, value in self.values.items() if key in named and named[key] not in met]
+        _assignment(fresh)()
+        self.meet(named)
+        self.values = {key: value for key, value in self.values.items() if key not in named}
+
+    def meet(self, named: Mapping[str, State]) -> None:
+        for key, state in named.items():
+            self.met.setdefault(self.first_key(key), state)
+
+
 def save(path: str | os.PathLike[str], what: Any) -> None:
     """Write the states of a step, an executable or an optimizer, or of a dict of several, to a safetensors file, atomically."""
     from safetensors.numpy import save as encode
 
     arrays: dict[str, np.ndarray] = {}
+    first: dict[State, str] = {}
+    same: dict[str, str] = {}
     for prefix, part in _parts(what).items():
-        for key, value in _arrays(part).items():
+        for key, value in _entries(part).items():
+            if isinstance(value, State):
+                if first.setdefault(value, prefix + key) != prefix + key:
+                    same[prefix + key] = first[value]
+                value = value.array
             arrays[prefix + key] = np.asarray(value, order="C")
     path = os.fspath(path)
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=os.path.basename(path) + ".")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(encode(arrays))
+            file.write(encode(arrays, {"same": json.dumps(same)} if same else None))
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)
@@ -61,20 +99,33 @@ def load(path: str | os.PathLike[str], what: Any) -> None:
         arrays = decode(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"load: {os.fspath(path)} is not a safetensors file: {error}") from None
+    same = _same_keys(data)
     left = dict(arrays)
     plans = []
     # names may hold slashes: what lies below "a/b" is not a part of "a"
     for prefix, part in sorted(_parts(what).items(), key=lambda item: -len(item[0])):
         mine = {key[len(prefix) :]: left.pop(key) for key in list(left) if key.startswith(prefix)}
-        plans.append((part, mine, _check(part, mine)))
+        plans.append((part, mine, prefix, _check(part, mine)))
     if left:
         raise InputError(f"load: nothing here is named {', '.join(sorted(left)[:5])}")
-    for part, mine, commit in plans:
+    met: dict[str, State] = {}
+    for part, mine, prefix, commit in plans:
         commit()
         if not isinstance(part, Optimizer):
             part.epochs_done = int(mine.pop(EPOCHS, np.int64(0)))
             loaded = _named(_known(part))
-            part._pending = {key: value for key, value in mine.items() if key not in loaded}
+            part._pending = Pending({key: value for key, value in mine.items() if key not in loaded}, prefix, same, met)
+            part._pending.meet(loaded)
+
+
+def _same_keys(data: bytes) -> dict[str, str]:
+    """From the metadata of a file that has been decoded."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    try:
+        found = json.loads(header.get("__metadata__", {}).get("same", "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _parts(what: Any) -> dict[str, Any]:
@@ -109,11 +160,11 @@ def _named(states: Iterable[State]) -> dict[str, State]:
     return named
 
 
-def _arrays(part: Any) -> dict[str, np.ndarray]:
+def _entries(part: Any) -> dict[str, State | np.ndarray]:
     if isinstance(part, Optimizer):
         return dict(part.state_dict())
-    arrays = {name: state.array for name, state in _named(_known(part)).items()}
-    return {**part._pending, **arrays, EPOCHS: np.asarray(getattr(part, "epochs_done", 0), np.int64)}
+    waiting = part._pending.entries() if part._pending else {}
+    return {**waiting, **_named(_known(part)), EPOCHS: np.asarray(getattr(part, "epochs_done", 0), np.int64)}
 
 
 def _check(part: Any, arrays: Mapping[str, np.ndarray]) -> Callable[[], None]:
@@ -155,6 +206,4 @@ def _fits(key: str, state: State, value: np.ndarray) -> None:
 
 def apply_pending(part: Executable, states: Iterable[State]) -> None:
     """Give states met for the first time the values that were loaded for them."""
-    named = _named(_known(part, states))
-    _assignment([(key, named[key], value) for key, value in part._pending.items() if key in named])()
-    part._pending = {key: value for key, value in part._pending.items() if key not in named}
+    part._pending.take(_named(_known(part, states)))
