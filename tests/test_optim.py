@@ -257,8 +257,8 @@ def test_unknown_attributes_and_options_raise() -> None:
     opt = optim.Adam([parameter(1.0)])
     with pytest.raises(AttributeError):
         opt.learning_rate = 1.0  # type: ignore[attr-defined]
-    with pytest.raises(TypeError, match="foreach"):
-        optim.Adam([parameter(1.0)], foreach=True)  # type: ignore[call-arg]
+    with pytest.raises(graphc.InputError, match="Adam: foreach=True is not supported"):
+        optim.Adam([parameter(1.0)], foreach=True)
     opt.param_groups[0]["weight_decay"] = 0  # what it is already
 
 

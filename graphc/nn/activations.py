@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import graphc.nn.functional as F
-from graphc.nn.functional.common import number, one_of, pure
+from graphc.nn.functional.common import number, one_of, pure, refuse
 from graphc.nn.linear import float_type, size
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
@@ -59,11 +59,11 @@ class PReLU(Module):
 
     weight: Parameter
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None):
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None):
         super().__init__()
         self.num_parameters = size("PReLU", "num_parameters", num_parameters, 1)
         self.init = number("PReLU", "init", init)
-        self.weight = Parameter(np.full(self.num_parameters, self.init, float_type("PReLU", dtype)))
+        self.weight = Parameter(np.full(self.num_parameters, self.init, float_type("PReLU", dtype, device)))
 
     def forward(self, input: Any) -> Tensor:
         return F.prelu(input, self.weight)
@@ -75,9 +75,13 @@ class PReLU(Module):
 class Hardtanh(Module):
     """x limited to [min_val, max_val]."""
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False):
+    def __init__(
+        self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False, min_value: None = None, max_value: None = None
+    ):
         super().__init__()
         pure("Hardtanh", inplace)
+        refuse("Hardtanh", "min_value", min_value, "say min_val", default=None)
+        refuse("Hardtanh", "max_value", max_value, "say max_val", default=None)
         self.min_val = number("Hardtanh", "min_val", min_val)
         self.max_val = number("Hardtanh", "max_val", max_val, low=self.min_val)
 

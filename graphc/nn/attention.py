@@ -44,6 +44,7 @@ class MultiheadAttention(Module):
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = False,
+        device: Any = None,
         dtype: Any = None,
     ):
         super().__init__()
@@ -59,7 +60,7 @@ class MultiheadAttention(Module):
         self.vdim = self.embed_dim if vdim is None else size(name, "vdim", vdim, 1)
         self.dropout = number(name, "dropout", dropout, low=0.0, high=1.0)
         self.batch_first = bool(batch_first)
-        kind = float_type(name, dtype)
+        kind = float_type(name, dtype, device)
         together = self.kdim == self.vdim == self.embed_dim
 
         def weight(rows: int, columns: int, present: bool) -> Parameter | None:
@@ -72,7 +73,7 @@ class MultiheadAttention(Module):
             self.register_parameter("v_proj_weight", weight(e, self.vdim, True))
         self.register_parameter("in_proj_weight", weight(3 * e, e, together))
         self.register_parameter("in_proj_bias", Parameter(np.zeros(3 * e, kind)) if bias else None)
-        self.out_proj = Linear(e, e, bias, dtype)
+        self.out_proj = Linear(e, e, bias, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

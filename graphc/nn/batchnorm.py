@@ -32,6 +32,7 @@ class _Tracking(Affine):
         momentum: float | None,
         affine: bool,
         track_running_stats: bool,
+        device: Any,
         dtype: Any,
         bias: bool,
     ):
@@ -41,8 +42,8 @@ class _Tracking(Affine):
         self.eps = number(name, "eps", eps, low=0.0)
         self.momentum = None if momentum is None else number(name, "momentum", momentum)
         self.affine, self.track_running_stats = bool(affine), bool(track_running_stats)
-        self._make((self.num_features,), self.affine, bias, dtype)
-        kind = float_type(name, dtype)
+        self._make((self.num_features,), self.affine, bias, device, dtype)
+        kind = float_type(name, dtype, device)
         tracked = self.track_running_stats
         self.register_buffer("running_mean", np.zeros(self.num_features, kind) if tracked else None)
         self.register_buffer("running_var", np.ones(self.num_features, kind) if tracked else None)
@@ -82,11 +83,12 @@ class _BatchNorm(_Tracking):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        device: Any = None,
         dtype: Any = None,
         *,
         bias: bool = True,
     ):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
 
     def forward(self, input: Any) -> Tensor:
         x = self._checked(input)
@@ -121,22 +123,21 @@ class _InstanceNorm(_Tracking):
         momentum: float = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
+        device: Any = None,
         dtype: Any = None,
         *,
         bias: bool = True,
     ):
         if momentum is None:
             raise InputError(f"{type(self).__name__}: momentum must be a number, not None")
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
 
     def forward(self, input: Any) -> Tensor:
         x = self._checked(input)
         single = "N" not in self.layouts[x.ndim]
         x = fn.expand_dims(x, 0) if single else x
         fresh = self.training or not self.track_running_stats
-        y = F.instance_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, fresh, self.momentum or 0.0, self.eps
-        )
+        y = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, fresh, self.momentum or 0.0, self.eps)
         return fn.squeeze(y, 0) if single else y
 
 

@@ -49,7 +49,7 @@ class _Cell(Module):
     bias_ih: Parameter | None
     bias_hh: Parameter | None
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool, dtype: Any):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool, device: Any, dtype: Any):
         super().__init__()
         name = type(self).__name__
         self.input_size = size(name, "input_size", input_size, 1)
@@ -57,7 +57,7 @@ class _Cell(Module):
         if not isinstance(bias, (bool, np.bool_)):
             raise InputError(f"{name}: bias must be a bool, not {bias!r}")
         self.bias = bool(bias)
-        kind, rows = float_type(name, dtype), self.gates * self.hidden_size
+        kind, rows = float_type(name, dtype, device), self.gates * self.hidden_size
         self.weight_ih = Parameter(np.zeros((rows, self.input_size), kind))
         self.weight_hh = Parameter(np.zeros((rows, self.hidden_size), kind))
         for part in ("bias_ih", "bias_hh"):
@@ -107,11 +107,19 @@ def _shaped(value: Tensor, input: Any) -> Tensor:
 class RNNCell(_Cell):
     """h' = φ(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh), φ = tanh or relu; h is zeros where left out."""
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", dtype: Any = None):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+    ):
         if nonlinearity not in ("tanh", "relu"):
             raise InputError(f"RNNCell: nonlinearity must be 'tanh' or 'relu', not {nonlinearity!r}")
         self.nonlinearity = nonlinearity
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         x, (h,) = self._operands(input, hx)
@@ -123,8 +131,8 @@ class LSTMCell(_Cell):
 
     gates = 4
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None):
-        super().__init__(input_size, hidden_size, bias, dtype)
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None):
+        super().__init__(input_size, hidden_size, bias, device, dtype)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         if hx is not None and (not isinstance(hx, (tuple, list)) or len(hx) != 2):
@@ -139,8 +147,8 @@ class GRUCell(_Cell):
 
     gates = 3
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None):
-        super().__init__(input_size, hidden_size, bias, dtype)
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None):
+        super().__init__(input_size, hidden_size, bias, device, dtype)
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         x, (h,) = self._operands(input, hx)

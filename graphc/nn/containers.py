@@ -155,10 +155,10 @@ class ModuleDict(Module):
     def __contains__(self, name: object) -> bool:
         return name in self._modules
 
-    def pop(self, name: str) -> Module:
+    def pop(self, key: str) -> Module:
         """Remove and return a module."""
-        module = self[name]
-        delattr(self, name)
+        module = self[key]
+        delattr(self, key)
         return module
 
     def clear(self) -> None:

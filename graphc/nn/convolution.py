@@ -28,7 +28,7 @@ class _Conv(Module):
 
     def _set_up(
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any, groups: int,
-        bias: bool, padding_mode: str, dtype: Any,
+        bias: bool, padding_mode: str, device: Any, dtype: Any,
     ) -> None:  # fmt: skip
         name = type(self).__name__
         refuse(name, "padding_mode", padding_mode, "only padding with zeros is there; pad the input with graphc.pad", "zeros")
@@ -48,7 +48,7 @@ class _Conv(Module):
             if padding == "same" and any(one != 1 for one in self.stride):
                 raise InputError(f"{name}: padding='same' needs stride 1, got {self.stride}")
         self.padding: Any = padding if isinstance(padding, str) else sizes(name, "padding", padding, self.rank)
-        kind = float_type(name, dtype)
+        kind = float_type(name, dtype, device)
         lead = (self.out_channels, self.in_channels // self.groups)
         if self.transposed:
             lead = (self.in_channels, self.out_channels // self.groups)
@@ -73,10 +73,10 @@ class _Conv(Module):
 class _Plain(_Conv):
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-        groups: int = 1, bias: bool = True, padding_mode: str = "zeros", dtype: Any = None,
+        groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device: Any = None, dtype: Any = None,
     ):  # fmt: skip
         super().__init__()
-        self._set_up(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, dtype)
+        self._set_up(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype)
 
 
 class Conv1d(_Plain):
@@ -104,11 +104,11 @@ class _Transposed(_Conv):
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-        groups: int = 1, bias: bool = True, dilation: Any = 1, padding_mode: str = "zeros", dtype: Any = None,
+        groups: int = 1, bias: bool = True, dilation: Any = 1, padding_mode: str = "zeros", device: Any = None, dtype: Any = None,
     ):  # fmt: skip
         super().__init__()
         self.output_padding = sizes(type(self).__name__, "output_padding", output_padding, self.rank)
-        self._set_up(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, dtype)
+        self._set_up(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype)
 
     def _more(self, input: Any, output_size: Any) -> tuple[int, ...]:
         """The output padding that gives `output_size`, the spatial axes or all of them."""

@@ -10,7 +10,7 @@ import graphc.functions as fn
 import graphc.nn.functional as F
 from graphc.errors import ShapeError
 from graphc.nn import init
-from graphc.nn.functional.common import number
+from graphc.nn.functional.common import no_device, number
 from graphc.nn.functional.embedding import plain, row
 from graphc.nn.linear import float_type, size
 from graphc.nn.module import Module
@@ -38,9 +38,11 @@ class Embedding(Module):
         sparse: bool = False,
         _weight: Any = None,
         _freeze: bool = False,
+        device: Any = None,
         dtype: Any = None,
     ):
         super().__init__()
+        no_device("Embedding", device)
         plain("Embedding", max_norm, norm_type, scale_grad_by_freq, sparse)
         self.num_embeddings = size("Embedding", "num_embeddings", num_embeddings)
         self.embedding_dim = size("Embedding", "embedding_dim", embedding_dim)

@@ -10,6 +10,7 @@ import numpy as np
 import graphc.nn.functional as F
 from graphc.errors import DTypeError, InputError
 from graphc.nn import init
+from graphc.nn.functional.common import no_device
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 from graphc.tensor import Tensor
@@ -23,8 +24,9 @@ def size(module: str, argument: str, value: Any, low: int = 0) -> int:
     return int(value)
 
 
-def float_type(module: str, dtype: Any) -> np.dtype:
+def float_type(module: str, dtype: Any, device: Any = None) -> np.dtype:
     """The type of a module's parameters; float32 where `dtype` is None."""
+    no_device(module, device)
     kind = DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
     if not is_float(kind):
         raise DTypeError(f"{module}: dtype must be float32 or float64, not {kind.name}")
@@ -40,11 +42,11 @@ class Linear(Module):
     weight: Parameter
     bias: Parameter | None
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None):
         super().__init__()
         self.in_features = size("Linear", "in_features", in_features)
         self.out_features = size("Linear", "out_features", out_features)
-        kind = float_type("Linear", dtype)
+        kind = float_type("Linear", dtype, device)
         self.weight = Parameter(np.zeros((self.out_features, self.in_features), kind))
         self.register_parameter("bias", Parameter(np.zeros(self.out_features, kind)) if bias else None)
         self.reset_parameters()
@@ -72,12 +74,14 @@ class Bilinear(Module):
     weight: Parameter
     bias: Parameter | None
 
-    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None):
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ):
         super().__init__()
         self.in1_features = size("Bilinear", "in1_features", in1_features, 1)
         self.in2_features = size("Bilinear", "in2_features", in2_features, 1)
         self.out_features = size("Bilinear", "out_features", out_features)
-        kind = float_type("Bilinear", dtype)
+        kind = float_type("Bilinear", dtype, device)
         self.weight = Parameter(np.zeros((self.out_features, self.in1_features, self.in2_features), kind))
         self.register_parameter("bias", Parameter(np.zeros(self.out_features, kind)) if bias else None)
         self.reset_parameters()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import graphc.nn.functional as F
-from graphc.nn.functional.common import REDUCTIONS, number, one_of
+from graphc.nn.functional.common import REDUCTIONS, no_legacy, number, one_of
 from graphc.nn.module import Module
 from graphc.tensor import State, Tensor
 
@@ -13,8 +13,9 @@ from graphc.tensor import State, Tensor
 class Loss(Module):
     """A function of (input, target) with a `reduction`: "none", "mean" or "sum"."""
 
-    def __init__(self, *, reduction: str = "mean"):
+    def __init__(self, size_average: None = None, reduce: None = None, reduction: str = "mean"):
         super().__init__()
+        no_legacy(type(self).__name__, size_average, reduce)
         self.reduction = one_of(type(self).__name__, "reduction", reduction, REDUCTIONS)
 
 
@@ -35,8 +36,8 @@ class L1Loss(Loss):
 class SmoothL1Loss(Loss):
     """d²/(2 beta) where |d| < beta, else |d| - beta/2."""
 
-    def __init__(self, *, reduction: str = "mean", beta: float = 1.0):
-        super().__init__(reduction=reduction)
+    def __init__(self, size_average: None = None, reduce: None = None, reduction: str = "mean", beta: float = 1.0):
+        super().__init__(size_average, reduce, reduction)
         self.beta = number("SmoothL1Loss", "beta", beta, low=0.0)
 
     def forward(self, input: Any, target: Any) -> Tensor:
@@ -59,8 +60,16 @@ class CrossEntropyLoss(Loss):
 
     weight: State | None
 
-    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0):
-        super().__init__(reduction=reduction)
+    def __init__(
+        self,
+        weight: Any = None,
+        size_average: None = None,
+        ignore_index: int = -100,
+        reduce: None = None,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.label_smoothing = number("CrossEntropyLoss", "label_smoothing", label_smoothing, 0.0, 1.0)
@@ -75,8 +84,15 @@ class NLLLoss(Loss):
 
     weight: State | None
 
-    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"):
-        super().__init__(reduction=reduction)
+    def __init__(
+        self,
+        weight: Any = None,
+        size_average: None = None,
+        ignore_index: int = -100,
+        reduce: None = None,
+        reduction: str = "mean",
+    ):
+        super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
 
@@ -89,8 +105,8 @@ class BCELoss(Loss):
 
     weight: State | None
 
-    def __init__(self, weight: Any = None, *, reduction: str = "mean"):
-        super().__init__(reduction=reduction)
+    def __init__(self, weight: Any = None, size_average: None = None, reduce: None = None, reduction: str = "mean"):
+        super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", weight)
 
     def forward(self, input: Any, target: Any) -> Tensor:
@@ -103,8 +119,10 @@ class BCEWithLogitsLoss(Loss):
     weight: State | None
     pos_weight: State | None
 
-    def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None):
-        super().__init__(reduction=reduction)
+    def __init__(
+        self, weight: Any = None, size_average: None = None, reduce: None = None, reduction: str = "mean", pos_weight: Any = None
+    ):
+        super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
 
@@ -117,13 +135,21 @@ class BCEWithLogitsLoss(Loss):
 class PoissonNLLLoss(Loss):
     """e^z - t z, or with log_input=False z - t log(z + eps)."""
 
-    def __init__(self, log_input: bool = True, full: bool = False, *, eps: float = 1e-8, reduction: str = "mean"):
-        super().__init__(reduction=reduction)
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        size_average: None = None,
+        eps: float = 1e-8,
+        reduce: None = None,
+        reduction: str = "mean",
+    ):
+        super().__init__(size_average, reduce, reduction)
         self.log_input, self.full = bool(log_input), bool(full)
         self.eps = number("PoissonNLLLoss", "eps", eps, low=0.0)
 
-    def forward(self, input: Any, target: Any) -> Tensor:
-        return F.poisson_nll_loss(input, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction)
+    def forward(self, log_input: Any, target: Any) -> Tensor:
+        return F.poisson_nll_loss(log_input, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction)
 
 
 class GaussianNLLLoss(Loss):
@@ -141,8 +167,8 @@ class GaussianNLLLoss(Loss):
 class KLDivLoss(Loss):
     """t (log t - x) of log probabilities x; `reduction` may also be "batchmean"."""
 
-    def __init__(self, *, reduction: str = "mean", log_target: bool = False):
-        super().__init__()
+    def __init__(self, size_average: None = None, reduce: None = None, reduction: str = "mean", log_target: bool = False):
+        super().__init__(size_average, reduce)
         self.reduction = one_of("KLDivLoss", "reduction", reduction, (*REDUCTIONS, "batchmean"))
         self.log_target = bool(log_target)
 
@@ -160,8 +186,8 @@ class PerceptronLoss(Loss):
 class HingeEmbeddingLoss(Loss):
     """x where the label is 1, max(0, margin - x) where it is -1."""
 
-    def __init__(self, margin: float = 1.0, *, reduction: str = "mean"):
-        super().__init__(reduction=reduction)
+    def __init__(self, margin: float = 1.0, size_average: None = None, reduce: None = None, reduction: str = "mean"):
+        super().__init__(size_average, reduce, reduction)
         self.margin = number("HingeEmbeddingLoss", "margin", margin)
 
     def forward(self, input: Any, target: Any) -> Tensor:

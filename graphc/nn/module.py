@@ -227,8 +227,8 @@ class Module:
             if module is not None:
                 yield from module.named_modules(memo, dotted(prefix, name), remove_duplicate)
 
-    def modules(self) -> Iterator[Module]:
-        return (module for _, module in self.named_modules())
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
     def _named_states(self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
         seen: set[State] = set()
@@ -293,15 +293,15 @@ class Module:
 
     # --- values ---
 
-    def state_dict(self, prefix: str = "") -> dict[str, np.ndarray]:
+    def state_dict(self, *, destination: None = None, prefix: str = "", keep_vars: bool = False) -> dict[str, np.ndarray]:
         """Copies of all parameters and persistent buffers, by path."""
-        return {prefix + name: state.array.copy() for name, state in statedict.entries(self)}
+        return statedict.saved(self, destination, prefix, keep_vars)
 
-    def load_state_dict(self, state_dict: Any, strict: bool = True) -> statedict.IncompatibleKeys:
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> statedict.IncompatibleKeys:
         """Overwrite parameters and buffers by path with arrays, torch tensors or DLPack values. All or nothing: where a
         shape or type does not fit, or (if `strict`) a key is missing or unexpected, an error lists every problem and
         nothing has changed."""
-        return statedict.load(self, state_dict, strict)
+        return statedict.load(self, state_dict, strict, assign)
 
     # --- printing ---
 

@@ -22,8 +22,8 @@ class Affine(Module):
     weight: Parameter | None
     bias: Parameter | None
 
-    def _make(self, shape: tuple[int, ...], weight: bool, bias: bool, dtype: Any) -> None:
-        kind = float_type(type(self).__name__, dtype)
+    def _make(self, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any) -> None:
+        kind = float_type(type(self).__name__, dtype, device)
         self.register_parameter("weight", Parameter(np.ones(shape, kind)) if weight else None)
         self.register_parameter("bias", Parameter(np.zeros(shape, kind)) if weight and bias else None)
 
@@ -49,13 +49,19 @@ class LayerNorm(Affine):
     """
 
     def __init__(
-        self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True, dtype: Any = None
+        self,
+        normalized_shape: Any,
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ):
         super().__init__()
         self.normalized_shape = _normalized_shape("LayerNorm", normalized_shape)
         self.eps = number("LayerNorm", "eps", eps, low=0.0)
         self.elementwise_affine = bool(elementwise_affine)
-        self._make(self.normalized_shape, self.elementwise_affine, bias, dtype)
+        self._make(self.normalized_shape, self.elementwise_affine, bias, device, dtype)
 
     def forward(self, input: Any) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -74,12 +80,19 @@ class RMSNorm(Module):
 
     weight: Parameter | None
 
-    def __init__(self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True, dtype: Any = None):
+    def __init__(
+        self,
+        normalized_shape: Any,
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ):
         super().__init__()
         self.normalized_shape = _normalized_shape("RMSNorm", normalized_shape)
         self.eps = None if eps is None else number("RMSNorm", "eps", eps, low=0.0)
         self.elementwise_affine = bool(elementwise_affine)
-        kind = float_type("RMSNorm", dtype)
+        kind = float_type("RMSNorm", dtype, device)
         self.register_parameter("weight", Parameter(np.ones(self.normalized_shape, kind)) if elementwise_affine else None)
 
     def reset_parameters(self) -> None:
@@ -104,6 +117,7 @@ class GroupNorm(Affine):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
+        device: Any = None,
         dtype: Any = None,
         *,
         bias: bool = True,
@@ -115,7 +129,7 @@ class GroupNorm(Affine):
             raise InputError(f"GroupNorm: num_channels={num_channels} must be divisible by num_groups={num_groups}")
         self.eps = number("GroupNorm", "eps", eps, low=0.0)
         self.affine = bool(affine)
-        self._make((self.num_channels,), self.affine, bias, dtype)
+        self._make((self.num_channels,), self.affine, bias, device, dtype)
 
     def forward(self, input: Any) -> Tensor:
         x = F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

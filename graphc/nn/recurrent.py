@@ -43,6 +43,7 @@ class _Recurrent(Module):
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
+        device: Any,
         dtype: Any,
     ):
         super().__init__()
@@ -57,7 +58,7 @@ class _Recurrent(Module):
         self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
         if self.dropout and self.num_layers == 1:
             warn(f"{name}: dropout acts between layers, and there is one layer")
-        kind = float_type(name, dtype)
+        kind = float_type(name, dtype, device)
         for layer in range(self.num_layers):
             width = self.input_size if layer == 0 else self.hidden_size * self.directions
             for suffix in self._suffixes(layer):
@@ -176,12 +177,13 @@ class RNN(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: Any = None,
         dtype: Any = None,
     ):
         if nonlinearity not in ("tanh", "relu"):
             raise InputError(f"RNN: nonlinearity must be 'tanh' or 'relu', not {nonlinearity!r}")
         self.nonlinearity = nonlinearity
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
 
     def _step(self, carry: Carry, x: Tensor, weight: Tensor, bias: Tensor | None) -> Carry:
         return (rnn_step(carry[0], x, weight, self.nonlinearity),)
@@ -214,11 +216,12 @@ class LSTM(_Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
+        device: Any = None,
         dtype: Any = None,
     ):
         if proj_size != 0:
             raise InputError(f"LSTM: proj_size is not supported, it must be 0, not {proj_size!r}")
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
 
     def _step(self, carry: Carry, x: Tensor, weight: Tensor, bias: Tensor | None) -> Carry:
         return lstm_step(carry[0], carry[1], x, weight)
@@ -248,9 +251,10 @@ class GRU(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: Any = None,
         dtype: Any = None,
     ):
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
 
     def _step(self, carry: Carry, x: Tensor, weight: Tensor, bias: Tensor | None) -> Carry:
         return (gru_step(carry[0], x, weight, bias),)

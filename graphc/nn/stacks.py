@@ -12,7 +12,7 @@ from graphc.errors import InputError, ShapeError
 from graphc.nn import init
 from graphc.nn.containers import ModuleList
 from graphc.nn.functional.attention import causal_mask
-from graphc.nn.functional.common import refuse
+from graphc.nn.functional.common import no_device
 from graphc.nn.linear import size
 from graphc.nn.module import Module
 from graphc.nn.normalization import LayerNorm
@@ -116,13 +116,27 @@ class Transformer(Module):
         batch_first: bool = False,
         norm_first: bool = False,
         bias: bool = True,
+        device: Any = None,
         dtype: Any = None,
     ):
         super().__init__()
-        options = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias, dtype)
+        no_device("Transformer", device)
+        options = (
+            d_model,
+            nhead,
+            dim_feedforward,
+            dropout,
+            activation,
+            layer_norm_eps,
+            batch_first,
+            norm_first,
+            bias,
+            device,
+            dtype,
+        )
 
         def norm() -> LayerNorm:
-            return LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+            return LayerNorm(d_model, layer_norm_eps, bias=bias, device=device, dtype=dtype)
 
         self.encoder = custom_encoder or TransformerEncoder(TransformerEncoderLayer(*options), num_encoder_layers, norm())
         self.decoder = custom_decoder or TransformerDecoder(TransformerDecoderLayer(*options), num_decoder_layers, norm())
@@ -162,8 +176,8 @@ class Transformer(Module):
         )
 
     @staticmethod
-    def generate_square_subsequent_mask(sz: int, device: None = None, dtype: Any = None) -> Tensor:
+    def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
         """(sz, sz): 0 where key j <= query i, else -inf."""
-        refuse("generate_square_subsequent_mask", "device", device, "tensors of a graph have no device", default=None)
+        no_device("generate_square_subsequent_mask", device)
         kind = as_dtype("float32" if dtype is None else dtype)
         return fn.astype(fn.where(causal_mask(sz, sz), 0.0, -math.inf), kind)

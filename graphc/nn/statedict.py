@@ -9,6 +9,7 @@ import numpy as np
 
 from graphc.arrays import as_array, numeric_array
 from graphc.errors import DTypeError, GraphcError, InputError, ShapeError
+from graphc.nn.functional.common import refuse
 from graphc.nn.parameter import given
 from graphc.tensor import State
 
@@ -31,7 +32,15 @@ def entries(module: Module) -> Iterator[tuple[str, State]]:
                 yield (f"{path}.{name}" if path else name), state
 
 
-def load(module: Module, values: Any, strict: bool) -> IncompatibleKeys:
+def saved(module: Module, destination: Any, prefix: str, keep_vars: bool) -> dict[str, np.ndarray]:
+    """Copies of all entries, their paths after `prefix`."""
+    refuse("state_dict", "destination", destination, "update a dict with what is returned", default=None)
+    refuse("state_dict", "keep_vars", keep_vars, "the values are copies; Parameter.numpy() is a live view")
+    return {prefix + name: state.array.copy() for name, state in entries(module)}
+
+
+def load(module: Module, values: Any, strict: bool, assign: bool = False) -> IncompatibleKeys:
+    refuse("load_state_dict", "assign", assign, "values are written into the states, which keep their type")
     if not isinstance(values, Mapping):
         raise InputError(f"load_state_dict: expected a dict of arrays by name, got {type(values).__name__}")
     expected = dict(entries(module))

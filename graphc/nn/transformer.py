@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import graphc.functions as fn
 import graphc.nn.functional as F
 from graphc.errors import InputError
 from graphc.nn.attention import MultiheadAttention
 from graphc.nn.dropout import Dropout
+from graphc.nn.functional.common import no_device
 from graphc.nn.linear import Linear
 from graphc.nn.module import Module
 from graphc.nn.normalization import LayerNorm
@@ -28,13 +29,47 @@ def activation_function(module: str, activation: Activation) -> Callable[[Tensor
 
 
 class _Layer(Module):
-    """What both layers have in common: the feed-forward part, and how a part is wrapped."""
+    """What both layers have in common: attentions and a feed-forward part, and how each of these parts is wrapped.
 
+    Parts are made in PyTorch's order, which is the order of parameters and of initial values.
+    """
+
+    attentions: ClassVar[tuple[str, ...]]
     linear1: Linear
     linear2: Linear
     dropout: Dropout
     activation: Callable[[Tensor], Tensor]
     norm_first: bool
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = F.relu,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__()
+        no_device(type(self).__name__, device)
+        for name in self.attentions:
+            attention = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, device=device, dtype=dtype)
+            self.add_module(name, attention)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, device, dtype)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, device, dtype)
+        self.norm_first = bool(norm_first)
+        parts = range(1, len(self.attentions) + 2)
+        for i in parts:
+            self.add_module(f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, device=device, dtype=dtype))
+        for i in parts:
+            self.add_module(f"dropout{i}", Dropout(dropout))
+        self.activation = activation_function(type(self).__name__, activation)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(self.activation(self.linear1(x))))
@@ -50,30 +85,7 @@ class TransformerEncoderLayer(_Layer):
     """X₁ = LN(X + MHSA(X)), then LN(X₁ + FFN(X₁)) with FFN(z) = W₂ act(W₁ z + b₁) + b₂; with norm_first, X₁ = X + MHSA(LN(X))
     and X₁ + FFN(LN(X₁))."""
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        dtype: Any = None,
-    ):
-        super().__init__()
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
-        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype)
-        self.norm_first = bool(norm_first)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.activation = activation_function("TransformerEncoderLayer", activation)
+    attentions = ("self_attn",)
 
     def forward(self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Tensor:
         """src (S, N, d_model), or (N, S, d_model) with batch_first, or (S, d_model); masks as MultiheadAttention takes them."""
@@ -88,31 +100,7 @@ class TransformerEncoderLayer(_Layer):
 class TransformerDecoderLayer(_Layer):
     """As TransformerEncoderLayer, with attention to the encoder's result (`memory`) between self-attention and feed-forward."""
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        dtype: Any = None,
-    ):
-        super().__init__()
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
-        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype)
-        self.norm_first = bool(norm_first)
-        for i in (1, 2, 3):
-            self.add_module(f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
-        for i in (1, 2, 3):
-            self.add_module(f"dropout{i}", Dropout(dropout))
-        self.activation = activation_function("TransformerDecoderLayer", activation)
+    attentions = ("self_attn", "multihead_attn")
 
     def forward(
         self,

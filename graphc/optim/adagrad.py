@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import graphc.functions as fn
-from graphc.optim.base import HyperProperty, Optimizer, Scalars
+from graphc.optim.base import HyperProperty, Optimizer, Scalars, no_choice
 from graphc.optim.group import Hyper, ParamGroup
 from graphc.optim.schedules import Schedule
 from graphc.optim.sgd import descent
@@ -42,9 +42,13 @@ class Adagrad(Optimizer):
         weight_decay: float = 0,
         initial_accumulator_value: float = 0,
         eps: float = 1e-10,
+        foreach: bool | None = None,
         *,
         maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ):
+        no_choice("Adagrad", foreach=foreach, differentiable=differentiable, fused=fused)
         super().__init__(
             params,
             lr=lr,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import graphc.functions as fn
-from graphc.optim.base import HyperProperty, Optimizer, Scalars
+from graphc.optim.base import HyperProperty, Optimizer, Scalars, no_choice
 from graphc.optim.group import Hyper, ParamGroup
 from graphc.optim.schedules import Schedule
 from graphc.optim.sgd import descent
@@ -47,9 +47,14 @@ class Adam(Optimizer):
         weight_decay: float = 0,
         amsgrad: bool = False,
         *,
+        foreach: bool | None = None,
         maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ):
+        no_choice("Adam", foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused)
         super().__init__(
             params,
             lr=lr,
@@ -105,5 +110,10 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ):
+        no_choice("AdamW", foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused)
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)

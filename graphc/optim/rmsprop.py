@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import graphc.functions as fn
-from graphc.optim.base import HyperProperty, Optimizer, Scalars
+from graphc.optim.base import HyperProperty, Optimizer, Scalars, no_choice
 from graphc.optim.group import Hyper, ParamGroup
 from graphc.optim.schedules import Schedule
 from graphc.optim.sgd import descent
@@ -46,9 +46,12 @@ class RMSprop(Optimizer):
         weight_decay: float = 0,
         momentum: float = 0,
         centered: bool = False,
-        *,
+        capturable: bool = False,
+        foreach: bool | None = None,
         maximize: bool = False,
+        differentiable: bool = False,
     ):
+        no_choice("RMSprop", capturable=capturable, foreach=foreach, differentiable=differentiable)
         super().__init__(
             params,
             lr=lr,

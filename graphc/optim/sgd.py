@@ -7,7 +7,7 @@ from typing import Any
 
 import graphc.functions as fn
 from graphc.errors import InputError
-from graphc.optim.base import HyperProperty, Optimizer, Scalars
+from graphc.optim.base import HyperProperty, Optimizer, Scalars, no_choice
 from graphc.optim.group import Hyper, ParamGroup
 from graphc.optim.schedules import Schedule
 from graphc.tensor import Tensor
@@ -45,7 +45,11 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ):
+        no_choice("SGD", foreach=foreach, differentiable=differentiable, fused=fused)
         super().__init__(
             params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, maximize=maximize
         )

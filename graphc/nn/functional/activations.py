@@ -206,7 +206,7 @@ def shifted_exponentials(x: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
     return shifted, e, fn.sum(e, axis=axis, keepdims=True)
 
 
-def softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """e^z / Σ e^z along `dim`; computed in `dtype` where it is given."""
     x = _typed("softmax", input, dtype)
     axis = _axis("softmax", x, dim)
@@ -216,13 +216,13 @@ def softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     return e * (1 / total)  # one division per line rather than one per element
 
 
-def softmin(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """softmax(-z) along `dim`."""
     x = _typed("softmin", input, dtype)
     return softmax(-x, _axis("softmin", x, dim))
 
 
-def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """z - log Σ e^z along `dim`; computed in `dtype` where it is given."""
     x = _typed("log_softmax", input, dtype)
     axis = _axis("log_softmax", x, dim)

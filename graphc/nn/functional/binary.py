@@ -8,7 +8,7 @@ from typing import Any
 import graphc.functions as fn
 from graphc.errors import ShapeError
 from graphc.nn.functional.activations import log1pexp
-from graphc.nn.functional.common import REDUCTIONS, floats, matched_floats, number, one_of, reduced, with_derivative
+from graphc.nn.functional.common import REDUCTIONS, floats, matched_floats, no_legacy, number, one_of, reduced, with_derivative
 from graphc.op import rule
 from graphc.tensor import Tensor
 
@@ -51,8 +51,11 @@ def _bce_backward(operands: Sequence[Tensor], v: Tensor) -> list[Tensor]:
 _bce_of_probabilities = with_derivative("binary_cross_entropy", _bce, _bce_backward)
 
 
-def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
+def binary_cross_entropy(
+    input: Any, target: Any, weight: Any = None, size_average: None = None, reduce: None = None, reduction: str = "mean"
+) -> Tensor:
     """-(t log p + (1 - t) log(1 - p)) of probabilities p in [0, 1], with logarithms no lower than -100."""
+    no_legacy("binary_cross_entropy", size_average, reduce)
     p, t = _same_shape("binary_cross_entropy", input, target)
     return _scaled("binary_cross_entropy", _bce_of_probabilities(p, t), weight, reduction)
 
@@ -66,10 +69,17 @@ _bce_of_logits = with_derivative(
 
 
 def binary_cross_entropy_with_logits(
-    input: Any, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
 ) -> Tensor:
     """softplus(z) - t z of logits z: the cross-entropy of sigmoid(z), for z of any size. `pos_weight` scales the part of positive
     targets, `weight` the losses; both broadcast to the input."""
+    no_legacy("binary_cross_entropy_with_logits", size_average, reduce)
     name = "binary_cross_entropy_with_logits"
     z, t = _same_shape(name, input, target)
     if pos_weight is None:
@@ -87,8 +97,11 @@ def perceptron_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tens
     return reduced("perceptron_loss", fn.where(margin > 0, 0, -margin), reduction)
 
 
-def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
+def hinge_embedding_loss(
+    input: Any, target: Any, margin: float = 1.0, size_average: None = None, reduce: None = None, reduction: str = "mean"
+) -> Tensor:
     """x where the label is 1, max(0, margin - x) where it is -1."""
+    no_legacy("hinge_embedding_loss", size_average, reduce)
     number("hinge_embedding_loss", "margin", margin)
     x, y = matched_floats("hinge_embedding_loss", input, target)
     missing = margin - x
@@ -96,7 +109,8 @@ def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, *, reduct
     return reduced("hinge_embedding_loss", apart + fn.where(y != -1, x, 0), reduction)
 
 
-def soft_margin_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
+def soft_margin_loss(input: Any, target: Any, size_average: None = None, reduce: None = None, reduction: str = "mean") -> Tensor:
     """log(1 + e^(-y z)) of scores z and labels y = ±1."""
+    no_legacy("soft_margin_loss", size_average, reduce)
     z, y = matched_floats("soft_margin_loss", input, target)
     return reduced("soft_margin_loss", log1pexp(-(y * z)), reduction)

@@ -13,7 +13,7 @@ import graphc.functions as fn
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.functions.indexing import checked_index
 from graphc.nn.functional.activations import log_softmax, shifted_logits, softmax
-from graphc.nn.functional.common import REDUCTIONS, number, one_of, only_floats, with_derivative
+from graphc.nn.functional.common import REDUCTIONS, no_legacy, number, one_of, only_floats, with_derivative
 from graphc.op import rule
 from graphc.tensor import Tensor
 from graphc.types import is_float, is_integer
@@ -113,8 +113,9 @@ def cross_entropy(
     input: Any,
     target: Any,
     weight: Any = None,
-    *,
+    size_average: None = None,
     ignore_index: int = -100,
+    reduce: None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -123,6 +124,7 @@ def cross_entropy(
     `weight` scales each class; targets equal to `ignore_index` count neither in the sum nor in the mean, which divides by the
     weights of the targets (for probabilities: by their number). `label_smoothing` mixes the target with the uniform distribution.
     """
+    no_legacy("cross_entropy", size_average, reduce)
     name = "cross_entropy"
     one_of(name, "reduction", reduction, REDUCTIONS)
     smoothing = number(name, "label_smoothing", label_smoothing, low=0.0, high=1.0)
@@ -160,8 +162,17 @@ def _from_probabilities(
     return fn.mean(losses) if reduction == "mean" else fn.sum(losses)
 
 
-def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
+def nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: None = None,
+    ignore_index: int = -100,
+    reduce: None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """-log p_y from log probabilities and class indices y; weights, ignored targets and the mean as in `cross_entropy`."""
+    no_legacy("nll_loss", size_average, reduce)
     name = "nll_loss"
     one_of(name, "reduction", reduction, REDUCTIONS)
     (x,) = only_floats(name, input)

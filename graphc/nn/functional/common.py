@@ -54,6 +54,18 @@ def refuse(function: str, argument: str, value: Any, why: str, default: Any = Fa
         raise InputError(f"{function}: {argument}={value!r} is not supported: {why}")
 
 
+def no_device(function: str, device: Any) -> None:
+    """PyTorch's argument: tensors of a graph have no device, and only the name of what compiled code runs on is accepted."""
+    if device is not None and str(device) != "cpu":
+        raise InputError(f"{function}: device={device!r} is not supported: compiled code runs on the CPU")
+
+
+def no_legacy(function: str, size_average: Any, reduce: Any) -> None:
+    """PyTorch's deprecated arguments of losses."""
+    refuse(function, "size_average", size_average, "say reduction='mean' or 'sum'", default=None)
+    refuse(function, "reduce", reduce, "say reduction='mean', 'sum' or 'none'", default=None)
+
+
 def pure(function: str, inplace: bool) -> None:
     refuse(function, "inplace", inplace, "tensors of a graph are values; the compiler reuses their memory by itself")
 

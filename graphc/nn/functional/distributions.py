@@ -7,15 +7,23 @@ from typing import Any
 
 import graphc.functions as fn
 from graphc.errors import ShapeError
-from graphc.nn.functional.common import REDUCTIONS, floats, matched_floats, number, one_of, reduced, with_derivative
+from graphc.nn.functional.common import REDUCTIONS, floats, matched_floats, no_legacy, number, one_of, reduced, with_derivative
 from graphc.op import rule
 from graphc.tensor import Tensor
 
 
 def poisson_nll_loss(
-    input: Any, target: Any, log_input: bool = True, full: bool = False, *, eps: float = 1e-8, reduction: str = "mean"
+    input: Any,
+    target: Any,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: None = None,
+    eps: float = 1e-8,
+    reduce: None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """e^z - t z, or with log_input=False z - t log(z + eps). `full` adds Stirling's approximation of log t!, for t > 1."""
+    no_legacy("poisson_nll_loss", size_average, reduce)
     number("poisson_nll_loss", "eps", eps, low=0.0)
     z, t = matched_floats("poisson_nll_loss", input, target)
     loss = fn.exp(z) - t * z if log_input else z - t * fn.log(z + eps)
@@ -53,9 +61,12 @@ def gaussian_nll_loss(
     return reduced(name, loss, reduction)
 
 
-def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
+def kl_div(
+    input: Any, target: Any, size_average: None = None, reduce: None = None, reduction: str = "mean", log_target: bool = False
+) -> Tensor:
     """t (log t - x) of log probabilities x and probabilities t (their logarithms with `log_target`); 0 where t is 0.
     reduction="batchmean" divides the sum by the size of axis 0, which is the divergence per row."""
+    no_legacy("kl_div", size_average, reduce)
     one_of("kl_div", "reduction", reduction, (*REDUCTIONS, "batchmean"))
     x, t = matched_floats("kl_div", input, target)
     if log_target:

@@ -14,7 +14,7 @@ import numpy as np
 
 import graphc.functions as fn
 from graphc.errors import InputError, ShapeError
-from graphc.nn.functional.common import floats, number, with_derivative
+from graphc.nn.functional.common import floats, number, refuse, with_derivative
 from graphc.op import rule
 from graphc.tensor import Tensor, constant
 from graphc.types import as_shape, normalize_axes
@@ -124,8 +124,9 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     return scaled_and_shifted("group_norm", y, weight, bias, x.shape[1:2], at)
 
 
-def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
+def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: None = None) -> Tensor:
     """x / max(‖x‖_p, eps), the norm taken along `dim` (an axis or several); p at least 1, or math.inf."""
+    refuse("normalize", "out", out, "the result is a new tensor", default=None)
     (x,) = floats("normalize", input)
     number("normalize", "p", p, low=1.0)
     number("normalize", "eps", eps, low=0.0)

@@ -9,7 +9,7 @@ import graphc.functions as fn
 from graphc.errors import ShapeError
 from graphc.functions.convert import broadcasted
 from graphc.graph import warn
-from graphc.nn.functional.common import REDUCTIONS, floats, number, one_of, reduced, with_derivative
+from graphc.nn.functional.common import REDUCTIONS, floats, no_legacy, number, one_of, reduced, with_derivative
 from graphc.op import rule
 from graphc.tensor import Tensor
 
@@ -51,14 +51,20 @@ def _square_backward(operands: Sequence[Tensor], v: Tensor) -> list[Tensor]:
 _squared_difference = with_derivative("mse_loss", _square, _square_backward)
 
 
-def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
+def mse_loss(
+    input: Any, target: Any, size_average: None = None, reduce: None = None, reduction: str = "mean", weight: Any = None
+) -> Tensor:
     """(x - t)²; half of it is 0.5 * mse_loss(...). With `weight` (of the input's shape) the mean is Σ w l / Σ w."""
+    no_legacy("mse_loss", size_average, reduce)
     x, t = paired("mse_loss", input, target)
     return _weighted("mse_loss", _squared_difference(x, t), weight, reduction)
 
 
-def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
+def l1_loss(
+    input: Any, target: Any, size_average: None = None, reduce: None = None, reduction: str = "mean", weight: Any = None
+) -> Tensor:
     """|x - t|; derivative 0 where they are equal. With `weight` (of the input's shape) the mean is Σ w l / Σ w."""
+    no_legacy("l1_loss", size_average, reduce)
     x, t = paired("l1_loss", input, target)
     return _weighted("l1_loss", fn.abs(x - t), weight, reduction)
 
@@ -70,8 +76,11 @@ def _quadratic_then_linear(difference: Tensor, knee: float) -> tuple[Tensor, Ten
     return inner, size - inner
 
 
-def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(
+    input: Any, target: Any, size_average: None = None, reduce: None = None, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
     """d²/(2 beta) where |d| < beta, else |d| - beta/2, with d = x - t."""
+    no_legacy("smooth_l1_loss", size_average, reduce)
     number("smooth_l1_loss", "beta", beta, low=0.0)
     x, t = paired("smooth_l1_loss", input, target)
     if beta == 0:
