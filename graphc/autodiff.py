@@ -8,7 +8,7 @@ ordinary nodes, gradients of gradients come free; forward mode (`jvp`) is revers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,18 +50,22 @@ def grad(loss: Tensor, wrt: Any) -> Any:
     with rule("grad", loss):
         if loss.shape != ():
             raise ShapeError(f"the loss must be a scalar, got {loss.type}; reduce it first, with .sum() or .mean()")
-    return vjp(loss, wrt, fn.ones_like(loss) if is_float(loss.dtype) else None)
+    return _vjp("grad", loss, wrt, None)
 
 
 def vjp(outputs: Any, inputs: Any, cotangents: Any = None) -> Any:
     """Vector-Jacobian product: the sum over outputs y of B[y, x](v) for each input x, v being the output's cotangent (ones where
     `cotangents` is None). Structured as `inputs`: a tensor or a list."""
-    ys, xs = _listed("vjp", outputs), _listed("vjp", inputs)
+    return _vjp("vjp", outputs, inputs, cotangents)
+
+
+def _vjp(name: str, outputs: Any, inputs: Any, cotangents: Any) -> Any:
+    ys, xs = _listed(name, outputs), _listed(name, inputs)
     for tensor in (*ys, *xs):
-        with rule("vjp", tensor):
+        with rule(name, tensor):
             if not is_float(tensor.dtype):
                 raise DTypeError(f"only float tensors have gradients, got {tensor.type}")
-    vs = [fn.ones_like(y) for y in ys] if cotangents is None else _cotangents("vjp", cotangents, ys)
+    vs = [fn.ones_like(y) for y in ys] if cotangents is None else _cotangents(name, cotangents, ys)
     return _like(inputs, pull_back(ys, xs, vs))
 
 
@@ -177,7 +181,7 @@ def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:
     ts = _cotangents("jvp", tangents, xs)
     # each u is a node of its own; its value never matters
     us = [fn.stop_gradient(fn.zeros_like(y)) for y in ys]
-    pulled = vjp(ys, xs, us)
+    pulled = _vjp("jvp", ys, xs, us)
     return _like(outputs, pull_back(pulled, us, ts))
 
 
@@ -187,6 +191,9 @@ def custom_vjp(f: Callable[..., Tensor], backward: Callable[..., Any]) -> Callab
     `f(*inputs)` returns a tensor; `backward(v, *inputs)` returns the gradients of all inputs (a tensor where there is one
     input, else a sequence; None for no gradient), built from tensors, so that it can be differentiated in turn.
     """
+    for what, function in (("the function", f), ("backward", backward)):
+        if not callable(function) or isinstance(function, Tensor):
+            raise InputError(f"custom_vjp: {what} is a function of tensors, not {function!r}")
 
     def call(*inputs: Any) -> Tensor:
         xs = [fn.as_tensor(x) for x in inputs]
@@ -196,9 +203,11 @@ def custom_vjp(f: Callable[..., Tensor], backward: Callable[..., Any]) -> Callab
 
         def checked(operands: Sequence[Tensor], v: Tensor) -> list[Tensor | None]:
             result = backward(v, *operands)
-            many = [result] if isinstance(result, Tensor) or result is None else list(result)
+            many: list[Any] = list(result) if isinstance(result, (list, tuple, Iterator)) else [result]
             if len(many) != len(operands):
                 raise InputError(f"custom_vjp: backward returned {len(many)} gradients for {len(operands)} inputs")
+            pairs = zip(operands, many, strict=True)
+            many = [g if g is None or isinstance(g, Tensor) else fn.as_tensor(g, x.dtype) for x, g in pairs]
             for x, g in zip(operands, many, strict=True):
                 if g is not None and (g.shape != x.shape or g.dtype != x.dtype):
                     raise ShapeError(f"custom_vjp: backward returned {g.type} for an input of type {x.type}")
