@@ -103,6 +103,9 @@ class Sequential(_Listed):
     def _take(self, named: list[tuple[str, Any]]) -> None:
         self._modules.update(named)  # a slice keeps the names, as in PyTorch
 
+    def extend(self, sequential: Iterable[Module]) -> Any:
+        return super().extend(sequential)
+
     def forward(self, input: Any) -> Any:
         for module in self:
             input = module(input)

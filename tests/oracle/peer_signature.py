@@ -17,16 +17,17 @@ Parameters = list[tuple[str, Any]]
 def parameters(callee: Any) -> Parameters:
     """Without `self`."""
     target = callee.__init__ if isinstance(callee, type) else callee
-    overloads = get_overloads(target) if hasattr(target, "__module__") else []
     try:
-        signature = inspect.signature(overloads[0] if overloads else target)
+        signature = inspect.signature(target)
     except ValueError:
         return documented(callee)
+    if isinstance(callee, type) and list(signature.parameters) == ["self", "args", "kwargs"]:
+        signature = next(map(inspect.signature, get_overloads(target)), signature)
     found = [one for one in signature.parameters.values() if one.name != "self"]
-    if any(one.kind is one.VAR_POSITIONAL for one in found):
+    if [one.name for one in found] == ["args", "kwargs"]:
         # classes without arguments inherit Module's (*args, **kwargs); dispatching functions show nothing of their own either
         return [] if isinstance(callee, type) else documented(callee)
-    return [(one.name, one.default) for one in found if one.kind is not one.VAR_KEYWORD]
+    return [(one.name, one.default) for one in found]
 
 
 def documented(function: Any) -> Parameters:

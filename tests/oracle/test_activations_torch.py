@@ -121,7 +121,10 @@ def _transferred(mine: nn.Module, peer: Any) -> tuple[Any, Any]:
 def test_linear(dtype: str, bias: bool) -> None:
     rng = np.random.default_rng(4)
     for shape, out in (((5,), 3), ((4, 5), 1), ((2, 3, 1), 7), ((0, 5), 3), ((2, 3, 4, 5), 2), ((3, 2), 0)):
-        mine, peer = nn.Linear(shape[-1], out, bias, dtype), torch.nn.Linear(shape[-1], out, bias, dtype=getattr(torch, dtype))
+        mine, peer = (
+            nn.Linear(shape[-1], out, bias, dtype=dtype),
+            torch.nn.Linear(shape[-1], out, bias, dtype=getattr(torch, dtype)),
+        )
         agree(mine, peer, rng.normal(size=shape).astype(dtype), parameters=_transferred(mine, peer))
     w = rng.normal(size=5).astype(dtype)
     agree(F.linear, torch.nn.functional.linear, rng.normal(size=(4, 5)).astype(dtype), w)
@@ -130,7 +133,7 @@ def test_linear(dtype: str, bias: bool) -> None:
 def test_bilinear() -> None:
     rng = np.random.default_rng(5)
     for bias in (True, False):
-        mine, peer = nn.Bilinear(3, 4, 2, bias, "float64"), torch.nn.Bilinear(3, 4, 2, bias, dtype=torch.float64)
+        mine, peer = nn.Bilinear(3, 4, 2, bias, dtype="float64"), torch.nn.Bilinear(3, 4, 2, bias, dtype=torch.float64)
         parameters = _transferred(mine, peer)
         for lead in ((), (5,), (2, 3)):
             agree(mine, peer, rng.normal(size=(*lead, 3)), rng.normal(size=(*lead, 4)), parameters=parameters)

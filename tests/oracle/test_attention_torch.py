@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 import pytest
+from case import grid
 from module_peer import same
 from torch_peer import agree, torch
 
@@ -73,19 +73,18 @@ def pair(dtype: str, *args: Any, **options: Any) -> tuple[Any, Any]:
     return nn.MultiheadAttention(*args, dtype=dtype, **options), peer
 
 
+WEIGHTS = {"mean": (True, True), "each": (True, False), "none": (False, True)}  # need_weights, average_attn_weights
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("batch", [None, 1, 3])
-def test_self_attention(batch: int | None, batch_first: bool, dtype: str) -> None:
-    shape = (7, 12) if batch is None else (batch, 7, 12) if batch_first else (7, batch, 12)
-    x = draw(*shape, dtype=dtype)
-    for heads, bias, (need, average) in itertools.product((1, 3), (False, True), ((True, True), (True, False), (False, True))):
-        mine, peer = pair(dtype, 12, heads, bias=bias, batch_first=batch_first)
-
-        def call(m: Any, x: Any, need: bool = need, average: bool = average) -> Any:
-            return m(x, x, x, need_weights=need, average_attn_weights=average)
-
-        same(mine, peer, x, call=call, steps=20 if need else 0)
+@pytest.mark.parametrize(
+    ("batch", "batch_first", "heads", "bias", "weights"), grid([None, 1, 3], [False, True], [1, 3], [False, True], WEIGHTS)
+)
+def test_self_attention(batch: int | None, batch_first: bool, heads: int, bias: bool, weights: str, dtype: str) -> None:
+    x = draw(*((5, 6) if batch is None else (batch, 5, 6) if batch_first else (5, batch, 6)), dtype=dtype)
+    mine, peer = pair(dtype, 6, heads, bias=bias, batch_first=batch_first)
+    need, average = WEIGHTS[weights]
+    same(mine, peer, x, call=lambda m, x: m(x, x, x, need_weights=need, average_attn_weights=average))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -105,9 +104,11 @@ def test_cross_attention(widths: tuple[int, Any, Any], shared: bool, dtype: str)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("attn", [None, "bool", "float", "bool each", "float each", "causal"])
-@pytest.mark.parametrize("padding", [None, "bool", "float"])
-def test_masks(attn: str | None, padding: str | None, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("attn", "padding", "need"),
+    grid([None, "bool", "float", "bool each", "float each", "causal"], [None, "bool", "float"], [True, False]),
+)
+def test_masks(attn: str | None, padding: str | None, need: bool, dtype: str) -> None:
     n, heads, rows, columns = 3, 2, 5, 6
     rng = np.random.default_rng(0)
     attn_mask = key_mask = None
@@ -123,13 +124,12 @@ def test_masks(attn: str | None, padding: str | None, dtype: str) -> None:
     options = {"attn_mask": attn_mask, "key_padding_mask": key_mask}
     theirs = {key: None if value is None else torch.tensor(value) for key, value in options.items()}
     causal = attn == "causal"
-    for need in (True, False):
-        same(
-            mine, peer, draw(n, rows, 8, dtype=dtype), draw(n, columns, 8, dtype=dtype, seed=1),
-            call=lambda m, q, k, need=need: m(q, k, k, need_weights=need, is_causal=causal, **options),
-            peer_call=lambda m, q, k, need=need: m(q, k, k, need_weights=need, is_causal=causal, **theirs),
-            steps=20 if need else 0,
-        )  # fmt: skip
+    same(
+        mine, peer, draw(n, rows, 8, dtype=dtype), draw(n, columns, 8, dtype=dtype, seed=1),
+        call=lambda m, q, k: m(q, k, k, need_weights=need, is_causal=causal, **options),
+        peer_call=lambda m, q, k: m(q, k, k, need_weights=need, is_causal=causal, **theirs),
+        steps=5,
+    )  # fmt: skip
 
 
 def test_a_causal_hint_alone_is_a_causal_mask() -> None:

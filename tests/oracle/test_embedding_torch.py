@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from case import grid
 from module_peer import same
 from torch_peer import same_function, torch
 
@@ -16,17 +17,16 @@ from graphc import nn
 pytestmark = pytest.mark.oracle
 
 
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("labels", ["int32", "int64"])
-@pytest.mark.parametrize("shape", [(), (7,), (3, 5), (2, 3, 4), (40, 33)], ids=str)
-def test_embedding(shape: tuple[int, ...], labels: str, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("labels", "shape", "padding", "width"),
+    grid(["int32", "int64"], [(), (7,), (3, 5), (2, 3, 4), (40, 33)], [None, 0, 4, -1, -11], [1, 6, 37]), ids=str,
+)  # fmt: skip
+def test_embedding(shape: tuple[int, ...], labels: str, padding: int | None, width: int, dtype: str) -> None:
     index = np.asarray(np.random.default_rng(0).integers(0, 11, shape), labels)
-    for padding in (None, 0, 4, -1, -11):
-        for width in (1, 37) if padding is None else (6,):
-            mine = nn.Embedding(11, width, padding, dtype=dtype)
-            same(mine, torch.nn.Embedding(11, width, padding, dtype=getattr(torch, dtype)), index)
-            assert mine.padding_idx == (None if padding is None else padding % 11)
+    mine = nn.Embedding(11, width, padding, dtype=dtype)
+    same(mine, torch.nn.Embedding(11, width, padding, dtype=getattr(torch, dtype)), index)
+    assert mine.padding_idx == (None if padding is None else padding % 11)
 
 
 def test_an_embedding_shared_with_the_last_layer() -> None:
@@ -38,7 +38,7 @@ def test_an_embedding_shared_with_the_last_layer() -> None:
         made.table = lib.Embedding(7, 5, 2)
         return made
 
-    same(make(nn), make(torch.nn), np.array([[0, 2, 2], [6, 1, 2]]), name="Embedding")
+    same(make(nn), make(torch.nn), np.array([[0, 2, 2], [6, 1, 2]]), name="nn.Embedding")
 
 
 def test_functions() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from case import grid
 from module_peer import same
 from torch_peer import same_function, torch
 
@@ -51,11 +52,10 @@ BATCH_OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize(("name", "shape"), BATCH, ids=str)
-def test_batch_norm(name: str, shape: tuple[int, ...], training: bool, dtype: str) -> None:
-    for options in BATCH_OPTIONS:
-        same(*pair(name, dtype, shape[1], **options), data(shape, dtype), training=training)
+@pytest.mark.parametrize(("kind", "options", "training"), grid(BATCH, BATCH_OPTIONS, (True, False)), ids=str)
+def test_batch_norm(kind: tuple[str, tuple[int, ...]], options: dict[str, Any], training: bool, dtype: str) -> None:
+    name, shape = kind
+    same(*pair(name, dtype, shape[1], **options), data(shape, dtype), training=training)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -71,7 +71,7 @@ def test_batch_norm_inside_a_network_called_twice(momentum: float | None, dtype:
 
     same(
         make(nn, dtype), make(torch.nn, getattr(torch, dtype)),
-        data((6, 4), dtype), data((6, 4), dtype)[::-1].copy(), name="BatchNorm1d",
+        data((6, 4), dtype), data((6, 4), dtype)[::-1].copy(), name="nn.BatchNorm1d",
     )  # fmt: skip
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 import pytest
+from case import grid, slow
 from module_peer import same
 from torch_peer import torch
 
@@ -30,7 +30,7 @@ def pair(name: str, dtype: str, *args: Any, **options: Any) -> tuple[Any, Any]:
     return getattr(nn, name)(*args, dtype=dtype, **options), peer
 
 
-GRID = list(itertools.product((False, True), (False, True), ("relu", "gelu"), (False, True)))
+GRID = grid((False, True), (False, True), ("relu", "gelu"), (False, True))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -59,7 +59,7 @@ def test_encoder_layer_unbatched_in_evaluation_and_with_a_function(norm_first: b
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("norm_first", "batch_first", "activation", "bias"), GRID[::3])
+@pytest.mark.parametrize(("norm_first", "batch_first", "activation", "bias"), GRID)
 def test_decoder_layer(norm_first: bool, batch_first: bool, activation: str, bias: bool, dtype: str) -> None:
     options = {"norm_first": norm_first, "batch_first": batch_first, "activation": activation, "bias": bias, "dropout": 0.0}
     mine, peer = pair("TransformerDecoderLayer", dtype, 12, 3, 17, **options)
@@ -73,8 +73,7 @@ def test_decoder_layer(norm_first: bool, batch_first: bool, activation: str, bia
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("norm_first", [False, True])
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("norm_first", "training"), [(True, True), (False, False), *slow([(True, False), (False, True)])])
 def test_encoder_and_decoder(norm_first: bool, training: bool, dtype: str) -> None:
     """Stacks of copies, which differ once their parameters are loaded; 20 steps."""
     kind = getattr(torch, dtype)
@@ -96,15 +95,17 @@ def test_encoder_and_decoder(norm_first: bool, training: bool, dtype: str) -> No
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_transformer(dtype: str) -> None:
+@pytest.mark.parametrize(
+    "options", [{"batch_first": True, "norm_first": True, "activation": "gelu"}, *slow([{}, {"bias": False}])], ids=str
+)
+def test_transformer(options: dict[str, Any], dtype: str) -> None:
     hidden = np.triu(np.ones((4, 4), bool), 1)
-    for options in ({}, {"batch_first": True, "norm_first": True, "activation": "gelu"}, {"bias": False}):
-        mine, peer = pair("Transformer", dtype, 8, 2, 2, 1, 12, 0.0, **options)
-        src, tgt = (draw(*((2, n) if options.get("batch_first") else (n, 2)), 8, dtype=dtype, seed=n) for n in (5, 4))
-        same(
-            mine, peer, src, tgt, call=lambda m, s, t: m(s, t, tgt_mask=hidden),
-            peer_call=lambda m, s, t: m(s, t, tgt_mask=torch.tensor(hidden)),
-        )  # fmt: skip
+    mine, peer = pair("Transformer", dtype, 8, 2, 1, 1, 12, 0.0, **options)
+    src, tgt = (draw(*((2, n) if options.get("batch_first") else (n, 2)), 8, dtype=dtype, seed=n) for n in (5, 4))
+    same(
+        mine, peer, src, tgt, call=lambda m, s, t: m(s, t, tgt_mask=hidden),
+        peer_call=lambda m, s, t: m(s, t, tgt_mask=torch.tensor(hidden)),
+    )  # fmt: skip
 
 
 def test_the_layers_of_a_stack_are_copies() -> None:
