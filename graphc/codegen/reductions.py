@@ -67,9 +67,16 @@ def across(b: LaneBuilder, reducer: str, acc: Accumulator) -> Accumulator:
     if is_positional(reducer):
         return _first_best(b, reducer, *acc)
     (total,) = acc
+    # One look for NaN in all lanes, in place of one at each level.
+    invalid = b.any(b.is_nan(total)) if reducer in ("max", "min") and is_float(total.dtype) else None
     while total.lanes > 1:
         low, high = (_half(b, total, first, total.lanes // 2) for first in (0, total.lanes // 2))
-        total = _combine(b, reducer, low, high)
+        if invalid is None:
+            total = _combine(b, reducer, low, high)
+        else:
+            total = b.where(b.gt(high, low) if reducer == "max" else b.lt(high, low), high, low)
+    if invalid is not None:
+        total = b.where(Value(invalid, bool_, 1), b.const(np.nan, total.dtype), total)
     return (total,)
 
 

@@ -146,10 +146,13 @@ class LaneBuilder:
             x, y = y, x
         # The select is one minps or maxps, which yields x where either is NaN; so only a NaN in y needs a second look. A constant
         # there, because LLVM would merge two selects of y into a slower one; all ones, because then it is an `or` with the mask.
+        # Not so on AVX-512, where a register of ones may be made anew in the loop, by an instruction that waits for what the
+        # register held before.
         best = self.where(self._compare(better, y, x), y, x)
         if y.is_literal and not np.isnan(literal_value(y)):
             return best
-        return self.where(self.is_nan(y), Value(ONES[x.dtype], x.dtype, 1), best)
+        nan = self.const(np.nan, x.dtype) if self.target.vector_bytes == 64 else Value(ONES[x.dtype], x.dtype, 1)
+        return self.where(self.is_nan(y), nan, best)
 
     def fma(self, x: Value, y: Value, z: Value) -> Value:
         """x * y + z, rounded once where the target can, else twice."""
@@ -307,4 +310,11 @@ class LaneBuilder:
 def _math(name: str, b: LaneBuilder, *args: Value) -> Value:
     from graphc.codegen import math
 
-    return getattr(math, name)(b, *args)
+    function = getattr(math, name)
+    if any(x.lanes > 1 or x.is_literal for x in args):
+        return function(b, *args)
+    # A single lane in a short register: LLVM takes scalar conditions through general registers, which then wait for each other.
+    lanes = 16 // args[0].dtype.itemsize
+    result = function(b, *(b.splat(x, lanes) for x in args))
+    type_ = llvm_type(result.dtype, lanes)
+    return Value(b.fn.op(f"extractelement {type_} {result.name}, i64 0"), result.dtype, 1)
