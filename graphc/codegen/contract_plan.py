@@ -20,7 +20,7 @@ from graphc.codegen.flat import BATCH, Flat, Operand
 from graphc.codegen.packing import panel_bytes
 from graphc.codegen.target import Target
 
-_LINE = 64
+LINE = 64
 _WAYS = 16  # of a second-level cache
 _PAGES = 64  # of a first-level TLB
 _PAGE = 4096
@@ -83,7 +83,7 @@ class Job:
 
     @property
     def part_bytes(self) -> int:
-        return -(-self.flat.m * self.part_row // _LINE) * _LINE
+        return -(-self.flat.m * self.part_row // LINE) * LINE
 
     @property
     def cheap_masks(self) -> bool:
@@ -116,8 +116,8 @@ class Job:
     @property
     def row_pitch(self) -> int:
         """Bytes from one evaluated row to the next: an odd number of cache lines, so that rows do not fall on one another."""
-        lines = -(-self.blocks.k_block * self.size // _LINE) + 1
-        return (lines | 1) * _LINE
+        lines = -(-self.blocks.k_block * self.size // LINE) + 1
+        return (lines | 1) * LINE
 
     def pack_groups(self, operand: Operand, panels: int, width: int) -> tuple[int, int]:
         """(panels packed together, the steps of k done of each at a turn). Where memory runs along the rows, a stretch of many
@@ -136,8 +136,7 @@ def plan_job(target: Target, flat: Flat, blocks: Blocking) -> Job:
         b_source = "lies"
     elif flat.rhs.contiguous_rows or flat.rhs.contiguous_k:
         b_source = "packed"
-    # What lies badly is packed many panels at a time, which takes a phase of its own.
-    shared = b_source != "lies" and (blocks.m_blocks > 1 or (b_source == "packed" and not flat.rhs.contiguous_k))
+    shared = b_source != "lies" and blocks.m_blocks > 1
     job = Job(target, flat, blocks, a_source, b_source, shared and flat.k > 0)
     return dataclasses.replace(job, layout=_layout(job))
 
@@ -147,7 +146,7 @@ def _layout(job: Job) -> Layout:
     width = max(blocks.width, blocks.last_width)
     # Dot products write whole blocks of up to eight rows.
     height = -(-blocks.rows // 8) * 8 if blocks.last_dots else blocks.rows
-    tile = -(-(height * width + blocks.lanes) * job.size // _LINE) * _LINE
+    tile = -(-(height * width + blocks.lanes) * job.size // LINE) * LINE
     tiles = tile * (blocks.tiles * blocks.n_block if blocks.k_blocks > 1 else 1)
     if blocks.k_parts > 1:
         tiles = max(tiles, blocks.rows * job.part_row)
@@ -170,7 +169,7 @@ def _a_lies_badly(flat: Flat, blocks: Blocking, target: Target) -> bool:
     assert a.k_stride is not None
     # Every step of a tile is in a cache line of its own, which had better still be there for the neighbouring tile.
     size = flat.dtype.itemsize
-    lines = blocks.k_block * (_LINE + blocks.width * size)
+    lines = blocks.k_block * (LINE + blocks.width * size)
     return lines > target.l1_bytes or _spread_thin(abs(a.k_stride) * size, blocks.k_block, target)
 
 
@@ -185,7 +184,7 @@ def _b_lies_badly(flat: Flat, blocks: Blocking, target: Target) -> bool:
 def _spread_thin(stride: int, count: int, target: Target) -> bool:
     """Whether `count` pieces `stride` bytes apart fall on too few sets of the second-level cache, or on too many pages."""
     way = target.l2_bytes // _WAYS
-    sets = way // max(_LINE, _common_power(stride, way))
+    sets = way // max(LINE, _common_power(stride, way))
     return count > sets * _WAYS // 2 or count * stride > 2 * _PAGES * _PAGE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 from graphc.codegen.builder import Module
-from graphc.codegen.contract_plan import Job
+from graphc.codegen.contract_plan import LINE, Job
 from graphc.codegen.dotkernel import dot_function, dot_shape
 from graphc.codegen.driver import Kind, Pack, Run, add_table
 from graphc.codegen.evaluate import evaluation, turned_evaluation
@@ -113,12 +113,31 @@ def _kind_fields(module: Module, job: Job, pack: str) -> tuple[Fields, Fields]:
             Kind.PITCH: width if packs else row if dots else step,
             Kind.PACK: pack if packs and not packed else "null",
             Kind.PACK_STRIDE: step if flat.rhs.contiguous_rows else row,
-            Kind.AHEAD_STEP: -(-width // blocks.tiles) if packed and blocks.tiles > 1 else 0,
+            **_ahead(job, width, packs, packed),
             Kind.DIRECT: int((job.direct and not dots) or blocks.k_parts > 1),
             **_tiles(module, job, last, dots, vectors, columns),
         }  # fmt: skip
 
     return kind(False), kind(True)
+
+
+def _ahead(job: Job, width: int, packs: bool, packed: bool) -> Fields:
+    """Which lines of the next panel, of `width` bytes a step, each step of a tile asks for."""
+    flat, blocks = job.flat, job.blocks
+    row, step = _strides(job, flat.rhs)
+    if blocks.tiles < 2 or not (packed or (packs and flat.rhs.strided)):
+        return {Kind.AHEAD_STEP: 0, Kind.AHEAD_TILE: 0, Kind.AHEAD_MASK: 0}
+    if not packed and flat.rhs.contiguous_rows:  # a line or two of each row of memory, which is a step
+        return {Kind.AHEAD_STEP: step, Kind.AHEAD_TILE: LINE, Kind.AHEAD_MASK: _power_above(-(-width // LINE)) - 1}
+    if not packed and row != flat.k * job.size:
+        return {Kind.AHEAD_STEP: 0, Kind.AHEAD_TILE: 0, Kind.AHEAD_MASK: 0}
+    share = -(-width // blocks.tiles)  # the panel is one piece of memory, and each tile has its share
+    return {Kind.AHEAD_STEP: share, Kind.AHEAD_TILE: share * blocks.k_block, Kind.AHEAD_MASK: -1}
+
+
+def _power_above(x: int) -> int:
+    """The least power of two that is no less than x."""
+    return 1 << (x - 1).bit_length()
 
 
 def _tiles(module: Module, job: Job, last: bool, dots: bool, vectors: int, columns: int) -> Fields:

@@ -79,7 +79,11 @@ class Kind(enum.IntEnum):
     DIRECT = 9  # 1 where finished sums go straight to C
     TALL = 10  # the tile of full height
     SHORT = 11  # the tile of the last rows
-    AHEAD_STEP = 12  # of the next panel, for each step of a tile, so that all tiles of the block fetch it together; or 0
+    # The tiles of a block together ask for the next panel, each for one line a step: tile t begins at t & AHEAD_MASK times
+    # AHEAD_TILE.
+    AHEAD_STEP = 12
+    AHEAD_TILE = 13
+    AHEAD_MASK = 14
 
 
 class Pack(enum.IntEnum):
@@ -133,9 +137,13 @@ def run_function(module: Module) -> str:
             a = _left(fn, a_unit, m0, i64.sub(fn, m1, m0), k.index, depth)
             with fn.loop(first, after, carried=[("ptr", "%scratch")]) as panel:
                 kind = _kind(fn, panel.index)
-                b = _right(fn, kind, panel.index, k.index, depth)
+                b, source = _right(fn, kind, panel.index, k.index, depth)
+                panel_bytes = _number(fn, Kind.B_PANEL, kind)
+                is_last = i64.equal(fn, i64.add(fn, panel.index, 1), _number(fn, Run.PANELS))
+                back = i64.sub(fn, 0, i64.mul(fn, panel.index, panel_bytes))
+                ahead = i64.step(fn, source, i64.select(fn, is_last, back, panel_bytes))
                 c = i64.step(fn, c_unit, i64.mul(fn, panel.index, _number(fn, Run.C_PANEL)))
-                _tiles(fn, kind, panel.index, k.index, depth, finished, a, b, c, panel.carried[0], m0, m1)
+                _tiles(fn, kind, panel.index, k.index, depth, finished, a, b, ahead, c, panel.carried[0], m0, m1)
                 panel.next(i64.step(fn, panel.carried[0], _number(fn, Run.PANEL_TILES)))
     fn.ret()
     return name
@@ -153,8 +161,8 @@ def _left(fn: Function, a_unit: str, m0: str, rows: str, k0: str, depth: str) ->
     return fn.op(f"select i1 {known}, ptr {in_place}, ptr {into}")
 
 
-def _right(fn: Function, kind: str, panel: str, k0: str, depth: str) -> str:
-    """The address of a panel of B in this k block."""
+def _right(fn: Function, kind: str, panel: str, k0: str, depth: str) -> tuple[str, str]:
+    """The address of a panel of B in this k block, and that of what it was made from."""
     from_packed = fn.op(f"icmp ne i64 {_number(fn, Kind.PACKED, kind)}, 0")
     base = fn.op(f"select i1 {from_packed}, ptr %packed, ptr %b")
     offset = i64.add(fn, i64.mul(fn, panel, _number(fn, Kind.B_PANEL, kind)), i64.mul(fn, k0, _number(fn, Kind.B_STEP, kind)))
@@ -166,7 +174,7 @@ def _right(fn: Function, kind: str, panel: str, k0: str, depth: str) -> str:
         stride, width = _number(fn, Kind.PACK_STRIDE, kind), _number(fn, Kind.WIDTH, kind)
         area = (i64.mul(fn, panel, _number(fn, Run.PANEL_COLUMNS)), _number(fn, Kind.COLUMNS, kind), k0, depth)
         i64.call(fn, pack, PACK_PARAMS, "%args", "%scratch", "%batch", source, stride, into, width, *area)
-    return fn.op(f"select i1 {known}, ptr {source}, ptr {into}")
+    return fn.op(f"select i1 {known}, ptr {source}, ptr {into}"), source
 
 
 def _tiles(
@@ -178,6 +186,7 @@ def _tiles(
     finished: str,
     a: str,
     b: str,
+    ahead: str,
     c: str,
     waiting: str,
     m0: str,
@@ -194,13 +203,13 @@ def _tiles(
     stride = i64.select(fn, in_place, _number(fn, Run.C_ROW), width)
     tall, short = _pointer(fn, Kind.TALL, kind), _pointer(fn, Kind.SHORT, kind)
     a_row, a_step, height = (_number(fn, field) for field in (Run.A_ROW, Run.A_STEP, Run.ROWS))
-    ahead_step, panel_bytes = _number(fn, Kind.AHEAD_STEP, kind), _number(fn, Kind.B_PANEL, kind)
-    is_last = i64.equal(fn, i64.add(fn, panel, 1), _number(fn, Run.PANELS))
-    slice_ = i64.mul(fn, depth, ahead_step)
-    to_next = i64.select(fn, is_last, i64.sub(fn, 0, i64.mul(fn, panel, panel_bytes)), panel_bytes)
-    carried = [("ptr", a), ("ptr", c), ("ptr", waiting), ("ptr", i64.step(fn, b, to_next))]
+    ahead_step, ahead_tile, ahead_mask = (
+        _number(fn, field, kind) for field in (Kind.AHEAD_STEP, Kind.AHEAD_TILE, Kind.AHEAD_MASK)
+    )
+    carried = [("ptr", a), ("ptr", c), ("ptr", waiting), ("i64", "0")]
     with fn.loop(m0, m1, height, carried=carried) as tile:
-        a_at, c_at, waiting_at, ahead = tile.carried
+        a_at, c_at, waiting_at, number = tile.carried
+        asked = i64.step(fn, ahead, i64.mul(fn, fn.op(f"and i64 {number}, {ahead_mask}"), ahead_tile))
         left = i64.sub(fn, m1, tile.index)
         is_last = fn.op(f"icmp slt i64 {left}, {height}")
         rows = i64.select(fn, is_last, left, height)
@@ -212,13 +221,13 @@ def _tiles(
         into = fn.op(f"select i1 {in_place}, ptr {c_at}, ptr {waiting_at}")
         i64.call(
             fn, function, TILE_PARAMS,
-            a_at, a_row, a_step, b, pitch, depth, start, into, stride, columns, rows, ahead, ahead_step,
+            a_at, a_row, a_step, b, pitch, depth, start, into, stride, columns, rows, asked, ahead_step,
         )  # fmt: skip
         with fn.when(to_epilogue):
             function = _pointer(fn, Run.EPILOGUE)
             strip_loop(fn, function, waiting_at, width, "%batch", tile.index, rows, (strip, strip_after), _number(fn, Run.STRIP))
         steps = zip(tile.carried[:3], (Run.A_TILE, Run.C_TILE, Run.TILE), strict=True)
-        tile.next(*(i64.step(fn, at, _number(fn, field)) for at, field in steps), i64.step(fn, ahead, slice_))
+        tile.next(*(i64.step(fn, at, _number(fn, field)) for at, field in steps), i64.add(fn, number, 1))
 
 
 def strip_loop(
