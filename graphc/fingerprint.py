@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from graphc.kernel import Const
 from graphc.op import Op
-from graphc.program import Buffer, Const, Program
+from graphc.program import Buffer, Program
 
 _IMPORTED = time.time()
 _PACKAGES = ("graphc", "graphc.passes", "graphc.runtime")  # the last two may lie in other places

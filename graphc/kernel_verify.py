@@ -22,8 +22,7 @@ import numpy as np
 
 from graphc.errors import GraphcError, VerifyError
 from graphc.index import Axis, Index, Where
-from graphc.op import Kind
-from graphc.program import (
+from graphc.kernel import (
     Apply,
     Check,
     Const,
@@ -39,6 +38,7 @@ from graphc.program import (
     Sweep,
     instructions,
 )
+from graphc.op import Kind
 from graphc.program_text import format_access, format_instr
 from graphc.space import bounds_under, exact_bounds, injective, values_at_sample
 from graphc.types import SHORT_NAMES, TensorType

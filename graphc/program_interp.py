@@ -16,25 +16,8 @@ import numpy as np
 
 from graphc.errors import InputError, VerifyError
 from graphc.interp import Arrays, bind_inputs, check_value
-from graphc.program import (
-    Apply,
-    Buffer,
-    Check,
-    Const,
-    Contraction,
-    Coordinate,
-    FailedCheck,
-    Instr,
-    Launch,
-    Load,
-    Loop,
-    Program,
-    Reduce,
-    Scatter,
-    Space,
-    Store,
-    Sweep,
-)
+from graphc.kernel import Apply, Check, Const, Contraction, Coordinate, Instr, Load, Reduce, Scatter, Store, Sweep
+from graphc.program import Buffer, FailedCheck, Launch, Loop, Program, Space
 from graphc.space import Points, evaluate, grid, holds
 
 GARBAGE = 0xFF  # as bytes of a float, NaN

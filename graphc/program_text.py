@@ -23,26 +23,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from graphc.index import Index, Where
+from graphc.kernel import Apply, Check, Const, Contraction, Coordinate, Instr, Kernel, Load, Reduce, Scatter, Store, Sweep
 from graphc.nesting import loops
-from graphc.program import (
-    Apply,
-    Buffer,
-    Check,
-    Const,
-    Contraction,
-    Coordinate,
-    Instr,
-    Kernel,
-    Launch,
-    Load,
-    Loop,
-    Program,
-    Reduce,
-    Scatter,
-    Space,
-    Store,
-    Sweep,
-)
+from graphc.program import Buffer, Launch, Loop, Program, Space
 from graphc.text import format_value
 from graphc.types import SHORT_NAMES
 

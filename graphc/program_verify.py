@@ -22,25 +22,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.errors import VerifyError
+from graphc.kernel import Check, Contraction, Kernel, Scatter, Store, instructions, read_slots, written_slots
 from graphc.kernel_verify import in_place, verify_kernel
 from graphc.loop_verify import Parts, share, verify_loop
 from graphc.nesting import Lifetime, launches, lifetimes, loops
-from graphc.program import (
-    Arena,
-    Buffer,
-    Check,
-    Contraction,
-    Kernel,
-    Launch,
-    Loop,
-    Program,
-    Scatter,
-    Space,
-    Store,
-    instructions,
-    read_slots,
-    written_slots,
-)
+from graphc.program import Arena, Buffer, Launch, Loop, Program, Space
 
 _WRITABLE = (Space.STATE, Space.OUTPUT, Space.ARENA, Space.PART)
 
@@ -133,8 +119,11 @@ def _verify_aliases(launch: Launch, arena: Arena | None, parts: Parts) -> None:
 def _same_place(a: Buffer, b: Buffer, arena: Arena | None) -> bool:
     """Whether equal element offsets are equal addresses."""
     return a is b or (
-        arena is not None and a in arena.offsets and b in arena.offsets and arena.offsets[a] == arena.offsets[b] and
-        a.type.dtype.itemsize == b.type.dtype.itemsize
+        arena is not None
+        and a in arena.offsets
+        and b in arena.offsets
+        and arena.offsets[a] == arena.offsets[b]
+        and a.type.dtype.itemsize == b.type.dtype.itemsize
     )
 
 

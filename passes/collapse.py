@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from graphc.index import Axis, Index
-from graphc.program import Coordinate, Instr, Load, Stage, Store, Sweep
+from graphc.kernel import Coordinate, Instr, Load, Stage, Store, Sweep
 
 SHORT_ROW = 16  # elements
 LEAST_LANES = 4

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from graphc.graph import Graph, Node
 from graphc.index import Index
+from graphc.kernel import Load, Slot, Stage, Store, Sweep
 from graphc.kernel_verify import in_place
 from graphc.op import Kind
 from graphc.options import Options
@@ -22,7 +23,7 @@ from graphc.passes.dependencies import in_order
 from graphc.passes.loops import Lowering
 from graphc.passes.prepare import prepare
 from graphc.passes.storing import stored_nodes
-from graphc.program import Buffer, Launch, Load, Loop, Program, Slot, Space, Stage, Store, Sweep
+from graphc.program import Buffer, Launch, Loop, Program, Space
 
 
 def fuse(graph: Graph, options: Options) -> Program:

@@ -10,21 +10,14 @@ import numpy as np
 from graphc.cost import label_sizes
 from graphc.graph import Node
 from graphc.index import Index, Where, axes_of, flatten, known_under, unflatten
-from graphc.op import OPS, Kind
-from graphc.passes.access import leaves
-from graphc.passes.cluster import Cluster
-from graphc.passes.collapse import across_short_rows, collapse
-from graphc.passes.contraction import roles
-from graphc.program import (
+from graphc.kernel import (
     Apply,
-    Buffer,
     Check,
     Const,
     Contraction,
     Coordinate,
     Instr,
     Kernel,
-    Launch,
     Load,
     Reduce,
     Scatter,
@@ -32,7 +25,13 @@ from graphc.program import (
     Stage,
     Store,
     Sweep,
-)  # fmt: skip
+)
+from graphc.op import OPS, Kind
+from graphc.passes.access import leaves
+from graphc.passes.cluster import Cluster
+from graphc.passes.collapse import across_short_rows, collapse
+from graphc.passes.contraction import roles
+from graphc.program import Buffer, Launch
 from graphc.rewriting import splat
 from graphc.types import bool_, int64, row_major_strides
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from graphc.graph import Graph, Node
 from graphc.index import Index
+from graphc.kernel import Const, Instr, Load, Slot, Stage, Store, Sweep
 from graphc.op import Kind
 from graphc.options import Options
 from graphc.passes.access import is_free, whole
@@ -28,7 +29,7 @@ from graphc.passes.dependencies import in_order
 from graphc.passes.kernels import KernelBuilder
 from graphc.passes.prepare import prepare
 from graphc.passes.storing import stored_nodes
-from graphc.program import Buffer, Const, FailedCheck, Instr, Launch, Load, Loop, Part, Slot, Space, Stage, Store, Sweep
+from graphc.program import Buffer, FailedCheck, Launch, Loop, Part, Space
 from graphc.rewriting import splat
 from graphc.types import TensorType
 

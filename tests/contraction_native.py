@@ -20,7 +20,8 @@ from graphc.codegen import llvm
 from graphc.codegen.contract import emit_contraction
 from graphc.codegen.target import level_target, runnable_levels
 from graphc.index import Index
-from graphc.program import Buffer, Contraction, Instr, Launch, Load, Slot, Space, Store
+from graphc.kernel import Contraction, Instr, Load, Slot, Store
+from graphc.program import Buffer, Launch, Space
 from graphc.program_interp import run_launch
 from graphc.runtime import jit
 from graphc.types import TensorType, bool_, float32, float64, int64, is_float, row_major_strides

@@ -17,7 +17,8 @@ from graphc.codegen.kernel import KernelCode, Phase
 from graphc.codegen.object import CompiledObject, compile_program
 from graphc.codegen.target import Target, host_target
 from graphc.index import Index
-from graphc.program import Buffer, Check, Const, Instr, Kernel, Launch, Load, Program, Slot, Space, Stage, Store, Sweep
+from graphc.kernel import Check, Const, Instr, Kernel, Load, Slot, Stage, Store, Sweep
+from graphc.program import Buffer, Launch, Program, Space
 from graphc.types import TensorType, float32, int64
 
 Body = Callable[[Function, list[str], str], None]

@@ -18,22 +18,9 @@ from graphc.codegen import llvm
 from graphc.codegen.object import emit_kernel
 from graphc.codegen.target import level_target, runnable_levels
 from graphc.index import Index, axes_of, flatten
+from graphc.kernel import Apply, Const, Kernel, Load, Reduce, Slot, Stage, Store, Sweep
 from graphc.op import OPS
-from graphc.program import (
-    Apply,
-    Buffer,
-    Const,
-    FailedCheck,
-    Kernel,
-    Launch,
-    Load,
-    Reduce,
-    Slot,
-    Space,
-    Stage,
-    Store,
-    Sweep,
-)
+from graphc.program import Buffer, FailedCheck, Launch, Space
 from graphc.program_interp import run_launch
 from graphc.runtime import jit
 from graphc.types import TensorType, bool_, float32, int64, is_float, row_major_strides

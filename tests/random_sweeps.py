@@ -7,7 +7,7 @@ from native_kernels import Builder
 
 import graphc.ops  # noqa: F401 - registers the ops
 from graphc.index import Index, Range, flatten
-from graphc.program import Coordinate
+from graphc.kernel import Coordinate
 from graphc.space import evaluate, grid, holds
 from graphc.types import bool_, float32, float64, int32, int64, is_float, row_major_strides
 

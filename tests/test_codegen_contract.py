@@ -18,7 +18,7 @@ from graphc.codegen.orientation import oriented
 from graphc.codegen.registers import lanes_of
 from graphc.codegen.target import LEVELS, level_target
 from graphc.index import Index, Range, unflatten
-from graphc.program import Contraction, Load, Slot, Store
+from graphc.kernel import Contraction, Load, Slot, Store
 from graphc.types import bool_, float32, float64, int32, int64
 
 ODD = [1, 3, 17, 33, 47, 100]

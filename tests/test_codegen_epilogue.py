@@ -14,8 +14,8 @@ from graphc.codegen.contract import emit_contraction
 from graphc.codegen.orientation import oriented
 from graphc.codegen.target import level_target
 from graphc.index import Index, Range, unflatten
+from graphc.kernel import Apply, Const, Contraction, Instr, Load, Slot, Store
 from graphc.op import OPS
-from graphc.program import Apply, Const, Contraction, Instr, Load, Slot, Store
 from graphc.types import bool_, float32
 
 

@@ -9,7 +9,7 @@ from random_sweeps import RandomSweep
 
 from graphc.codegen import sweep_plan
 from graphc.index import Index, Range
-from graphc.program import Check, Scatter, Slot
+from graphc.kernel import Check, Scatter, Slot
 from graphc.types import bool_, float32, float64, int32, int64
 
 

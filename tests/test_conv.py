@@ -14,7 +14,8 @@ import graphc.nn.functional as F
 from graphc import nn, optim
 from graphc.graph import Graph
 from graphc.interp import run_graph
-from graphc.program import Contraction, Space
+from graphc.kernel import Contraction
+from graphc.program import Space
 from graphc.tensor import Tensor
 
 

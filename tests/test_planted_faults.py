@@ -14,11 +14,12 @@ from test_random_graphs import check, seeded_case
 
 from graphc.errors import VerifyError
 from graphc.graph import Graph, Node
+from graphc.kernel import Load, Stage, Sweep
 from graphc.op import OPS, Kind
 from graphc.options import Options
 from graphc.passes import pipeline
 from graphc.passes.rebuild import move, rebuild
-from graphc.program import Launch, Load, Program, Space, Stage, Sweep
+from graphc.program import Launch, Program, Space
 
 GRAPHS = 40  # within so many graphs a fault must show
 

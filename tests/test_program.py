@@ -12,30 +12,25 @@ import pytest
 import graphc.ops  # noqa: F401 - fills the registry
 from graphc.errors import InputError, VerifyError
 from graphc.index import Index, Range
-from graphc.kernel_verify import in_place, verify_kernel
-from graphc.op import OPS
-from graphc.program import (
+from graphc.kernel import (
     Apply,
-    Arena,
-    Buffer,
     Check,
     Const,
     Contraction,
     Coordinate,
-    FailedCheck,
     Instr,
     Kernel,
-    Launch,
     Load,
-    Program,
     Reduce,
     Scatter,
     Slot,
-    Space,
     Stage,
     Store,
     Sweep,
 )
+from graphc.kernel_verify import in_place, verify_kernel
+from graphc.op import OPS
+from graphc.program import Arena, Buffer, FailedCheck, Launch, Program, Space
 from graphc.program_interp import run_program
 from graphc.program_text import print_program
 from graphc.program_verify import verify_program

@@ -27,7 +27,7 @@ from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.turn import MOST_PICKED, crosses, turned_load, turned_store
 from graphc.codegen.values import Value, lane_steps, literal, llvm_type
 from graphc.index import Axis, Quotient
-from graphc.program import Apply, Check, Const, Coordinate, Instr, Load, Store
+from graphc.kernel import Apply, Check, Const, Coordinate, Instr, Load, Store
 from graphc.types import bool_, int32, int64, is_bool
 
 

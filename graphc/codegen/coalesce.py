@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from graphc.index import Axis, Index
-from graphc.program import Coordinate, Instr, Load, Stage, Store, Sweep
+from graphc.kernel import Coordinate, Instr, Load, Stage, Store, Sweep
 
 
 def coalesce(kernel: Sweep) -> Sweep:

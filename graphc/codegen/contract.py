@@ -31,7 +31,7 @@ from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.splitk import KERNEL_PARAMS, emit_finish
 from graphc.codegen.target import Target
 from graphc.index import Index
-from graphc.program import Contraction
+from graphc.kernel import Contraction
 
 _GRAIN_BYTES = 1 << 17  # packed or added up by one task at least
 

@@ -30,8 +30,9 @@ from graphc.codegen import fpenv
 from graphc.codegen.builder import Function, Module
 from graphc.codegen.kernel import KernelCode
 from graphc.codegen.target import Target
+from graphc.kernel import Kernel
 from graphc.nesting import launches, loops
-from graphc.program import Buffer, Kernel, Launch, Loop, Part, Program, Space
+from graphc.program import Buffer, Launch, Loop, Part, Program, Space
 
 
 def argument_bytes(program: Program) -> int:

@@ -19,7 +19,7 @@ from graphc.codegen.registers import lanes_of, store_lanes
 from graphc.codegen.runs import count_runs
 from graphc.codegen.strips import StripLoop, Strips, in_strips
 from graphc.codegen.target import Target
-from graphc.program import Load, Store
+from graphc.kernel import Load, Store
 
 
 def evaluation(module: Module, target: Target, flat: Flat, operand: Operand, along_k: bool, name: str) -> str:

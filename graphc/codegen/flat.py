@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphc.index import Index, Range, Where, unflatten
-from graphc.program import Contraction, Coordinate, Instr, Load, Slot, Store
+from graphc.kernel import Contraction, Coordinate, Instr, Load, Slot, Store
 
 BATCH, M, N, K = range(4)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphc.index import Index, axes_of, flatten
-from graphc.program import Apply, Check, Instr, Load, Reduce, Slot, Stage, Store, Sweep
+from graphc.kernel import Apply, Check, Instr, Load, Reduce, Slot, Stage, Store, Sweep
 from graphc.types import row_major_strides
 
 

@@ -20,8 +20,9 @@ from graphc.codegen.entry import argument_bytes, emit_entry
 from graphc.codegen.kernel import KernelCode
 from graphc.codegen.target import Target
 from graphc.errors import GraphcError
+from graphc.kernel import Contraction, Kernel, Scatter, Sweep
 from graphc.nesting import launches
-from graphc.program import Buffer, Contraction, Kernel, Program, Scatter, Space, Sweep
+from graphc.program import Buffer, Program, Space
 from graphc.types import SHORT_NAMES
 
 Emitter = Callable[[Module, Target, Kernel, int], KernelCode]

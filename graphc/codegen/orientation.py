@@ -12,7 +12,7 @@ from graphc.codegen.evaluate import contiguity
 from graphc.codegen.flat import Flat, K, N, flatten
 from graphc.codegen.registers import lanes_of
 from graphc.codegen.target import Target
-from graphc.program import Contraction, Store
+from graphc.kernel import Contraction, Store
 
 _LEAST_COLUMNS = 4  # registers of columns that must remain when leading axes join the batch
 

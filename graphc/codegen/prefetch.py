@@ -15,7 +15,7 @@ from graphc.codegen.flat import BATCH, Flat, M, N
 from graphc.codegen.registers import lanes_of
 from graphc.codegen.target import Target
 from graphc.index import Index
-from graphc.program import Load, Store
+from graphc.kernel import Load, Store
 
 PREFETCH_PARAMS = (
     ("ptr", "args"),

@@ -24,7 +24,7 @@ from graphc.codegen.sweep_plan import FIRST_INNER, ROW, Groups, Placed, Plan, Pl
 from graphc.codegen.target import Target
 from graphc.codegen.values import Value, llvm_type
 from graphc.index import axes_of, flatten
-from graphc.program import Load, Reduce, Slot, Store, instructions
+from graphc.kernel import Load, Reduce, Slot, Store, instructions
 from graphc.types import int32, int64, is_float, row_major_strides
 
 CHAIN = 256  # additions in a row to one accumulator

@@ -22,7 +22,7 @@ from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.sweep import PARAMS
 from graphc.codegen.target import Target
 from graphc.codegen.values import Value
-from graphc.program import Scatter
+from graphc.kernel import Scatter
 from graphc.types import int64
 
 UNITS = 16  # wanted: enough for the threads of most machines

@@ -26,7 +26,7 @@ from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.sweep_plan import Placed, keys
 from graphc.codegen.target import Target
 from graphc.index import Axis, Index, Quotient, Range
-from graphc.program import Apply, Coordinate, Instr, Load, Slot, Store
+from graphc.kernel import Apply, Coordinate, Instr, Load, Slot, Store
 
 Around = Callable[[Body, str], None]
 

@@ -22,7 +22,7 @@ from graphc.codegen.rows import RowEmitter
 from graphc.codegen.sweep_plan import Groups, column_groups, plan_sweep
 from graphc.codegen.target import Target
 from graphc.codegen.tiles import emit_tiles
-from graphc.program import Sweep
+from graphc.kernel import Sweep
 
 PARALLEL_WORK = 16384  # instructions, some microseconds: less is over before another thread has begun
 UNIT_WORK = 4096  # instructions on elements

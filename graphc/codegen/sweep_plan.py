@@ -21,7 +21,7 @@ from graphc.codegen.address import Copy, Key
 from graphc.codegen.target import Target
 from graphc.codegen.turn import crosses
 from graphc.index import Index
-from graphc.program import Apply, Check, Coordinate, Instr, Load, Reduce, Store, Sweep, instructions
+from graphc.kernel import Apply, Check, Coordinate, Instr, Load, Reduce, Store, Sweep, instructions
 
 LARGEST_GROUP = 160  # instructions of a group of columns
 LARGEST_TILE = 24  # instructions on an element of a tile

@@ -13,7 +13,7 @@ from collections import Counter
 
 from graphc.codegen.address import Copy
 from graphc.codegen.rows import RowEmitter
-from graphc.program import Store, Sweep, instructions
+from graphc.kernel import Store, Sweep, instructions
 
 # Tiles of a unit, down and across. Rows that compete for the few places of a set of the first cache are written a few at a time,
 # and so are those that go to memory, which likes longer runs.

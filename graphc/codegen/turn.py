@@ -14,7 +14,7 @@ from graphc.codegen.address import Addresses
 from graphc.codegen.memory import live_mask, storage_type
 from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.values import Value
-from graphc.program import Instr, Load, Store
+from graphc.kernel import Instr, Load, Store
 
 MOST_PICKED = 4  # the largest stride of lanes for which vectors are loaded whole
 
