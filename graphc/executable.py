@@ -63,6 +63,7 @@ class Executable:
         self._by_signature: dict[Any, _Traced] = {}  # by those of a call's arrays: float64 ones may count as float32
         self._in_float32: bool | None = None  # whether they last did
         self._randomness: tuple[State, State] | None = None  # seed and counter
+        self._met: list[State] = []  # the states of a trace that was made to know them
         self._pending: Any = None  # a `saving.Pending`: loaded values of states that no trace has met yet
         if callable(source) and not isinstance(source, Tensor):
             self._function = source
@@ -238,7 +239,12 @@ class Executable:
     def states(self) -> list[State]:
         """The states that the traces so far read or write, each once."""
         graphs = [one.declared.graph for one in self._traced.values()] or ([self._declared.graph] if self._declared else [])
-        return list(dict.fromkeys(state for graph in graphs for state in states_of(graph)))
+        return list(dict.fromkeys([*self._met, *(state for graph in graphs for state in states_of(graph))]))
+
+    def introduce(self, types: Types) -> None:
+        """Trace the function for arguments of these types, given by name, without compiling it, so that its states are known."""
+        result, inputs = self._call_function(types, (), dict.fromkeys(types))
+        self._met = states_of(self._drawing(self._declare(result, inputs)).graph)
 
     def _apply_pending(self, declared: Declared) -> None:
         if self._pending:

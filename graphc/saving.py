@@ -4,9 +4,12 @@
     graphc.save("gan.safetensors", {"g": step_g, "d": step_d, "opt": opt})
 
 Keys are the states' names, made unique in order of first appearance (a step's optimizer first: its parameters and
-hyper-parameters), below the name in the dict and a slash. A step of a traced function that has not been called knows those of
-its optimizer only; values for other states wait for its first trace. A state of several parts is in the file for each, and the
-metadata says which keys are the same: so one part's first trace does not undo what training of another has made of it since.
+hyper-parameters), below the name in the dict and a slash. A step of a traced function that has not been called is traced by
+`load` for the arguments that the saved one was first called with, so that its states are known. Where that is not possible
+(other arguments by now), values of states that its optimizer does not know wait for its first trace.
+
+A state of several parts is in the file for each, and the metadata says which keys are the same: so one part's first trace does
+not undo what training of another has made of it since.
 """
 
 from __future__ import annotations
@@ -20,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.errors import DTypeError, GraphcError, InputError, ShapeError
 from graphc.executable import Executable
 from graphc.optim import Optimizer
 from graphc.tensor import State
+from graphc.types import SHORT_NAMES, TensorType, as_dtype
 
 EPOCHS = "#epochs_done"
 
@@ -71,11 +75,12 @@ def save(path: str | os.PathLike[str], what: Any) -> None:
                     same[prefix + key] = first[value]
                 value = value.array
             arrays[prefix + key] = np.asarray(value, order="C")
+    notes = {"same": same, "arguments": {prefix: _arguments(part) for prefix, part in _parts(what).items() if _arguments(part)}}
     path = os.fspath(path)
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=os.path.basename(path) + ".")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(encode(arrays, {"same": json.dumps(same)} if same else None))
+            file.write(encode(arrays, {name: json.dumps(value) for name, value in notes.items() if value} or None))
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)
@@ -99,12 +104,13 @@ def load(path: str | os.PathLike[str], what: Any) -> None:
         arrays = decode(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"load: {os.fspath(path)} is not a safetensors file: {error}") from None
-    same = _same_keys(data)
+    same, arguments = _note(data, "same"), _note(data, "arguments")
     left = dict(arrays)
     plans = []
     # names may hold slashes: what lies below "a/b" is not a part of "a"
     for prefix, part in sorted(_parts(what).items(), key=lambda item: -len(item[0])):
         mine = {key[len(prefix) :]: left.pop(key) for key in list(left) if key.startswith(prefix)}
+        _introduce(part, arguments.get(prefix))
         plans.append((part, mine, prefix, _check(part, mine)))
     if left:
         raise InputError(f"load: nothing here is named {', '.join(sorted(left)[:5])}")
@@ -118,14 +124,31 @@ def load(path: str | os.PathLike[str], what: Any) -> None:
             part._pending.meet(loaded)
 
 
-def _same_keys(data: bytes) -> dict[str, str]:
+def _note(data: bytes, name: str) -> dict[str, Any]:
     """From the metadata of a file that has been decoded."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     try:
-        found = json.loads(header.get("__metadata__", {}).get("same", "{}"))
+        found = json.loads(header.get("__metadata__", {}).get(name, "{}"))
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _arguments(part: Any) -> list[tuple[str, str, list[int]]]:
+    """The types for which a function was first traced."""
+    first = next(iter(part._traced), ()) if isinstance(part, Executable) else ()
+    return [(name, SHORT_NAMES[one.dtype], list(one.shape)) for name, one in first]
+
+
+def _introduce(part: Any, arguments: Any) -> None:
+    """Trace a function that was not called yet, for the arguments in a file, so that its states are known."""
+    if isinstance(part, Optimizer) or part._function is None or part.states() or not arguments:
+        return
+    try:
+        types = {name: TensorType(as_dtype(dtype), tuple(shape)) for name, dtype, shape in arguments}
+        part.introduce(types)
+    except (GraphcError, TypeError, ValueError):
+        return  # the function has changed, or what is written there; the first call will say what is wrong
 
 
 def _parts(what: Any) -> dict[str, Any]:
@@ -175,7 +198,7 @@ def _check(part: Any, arrays: Mapping[str, np.ndarray]) -> Callable[[], None]:
     if epochs is not None and (epochs.shape != () or epochs.dtype.kind != "i"):
         raise InputError(f"load: {EPOCHS} is not a count of epochs")
     named = _named(_known(part))
-    traced = bool(part.states())
+    traced = part._function is None or bool(part._traced)
     missing = [key for key in named if key not in arrays]
     unknown = [key for key in arrays if key not in named and key != EPOCHS]
     if missing or (unknown and traced):

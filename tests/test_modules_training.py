@@ -203,3 +203,30 @@ def test_a_file_from_the_middle_of_training_gives_the_same_bits(tmp_path: Path) 
     graphc.save(tmp_path / "later", steps)
     others, _ = loaded("later")
     assert go_on(others, 2) == go_on(steps, 2)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_running_statistics_are_there_before_the_loaded_step_is_called(tmp_path: Path, changed: bool) -> None:
+    """The step is traced for the arguments of the saved one; where that is not possible, they wait for the first call."""
+
+    def build(wide: bool = False) -> tuple[nn.Module, Any]:
+        model = nn.Sequential(nn.Linear(D, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+
+        def loss(x: Tensor, y: Tensor) -> Tensor:
+            if wide and x.shape[0] != 2:
+                raise graphc.InputError("two rows, please")
+            return ((model(x)[:, 0] - y) ** 2).mean()
+
+        return model, graphc.train_step(loss, optim.Adam(model.parameters(), lr=0.05))
+
+    x, y = X.astype("f4"), Y.astype("f4")
+    model, step = build()
+    for _ in range(20):
+        step(x, y)
+    graphc.save(tmp_path / "run", step)
+    other, again = build(changed)
+    graphc.load(tmp_path / "run", again)
+    if changed:
+        step(x[:2], y[:2]), again(x[:2], y[:2])
+    np.testing.assert_array_equal(graphc.compile(other)(x), graphc.compile(model)(x))
+    assert (changed or again._traced == {}) and float(again(x[:2], y[:2])) == float(step(x[:2], y[:2]))
