@@ -1,10 +1,6 @@
-"""The short way of a call: what kind of call was last answered by what is tried at once, before names and types are looked at.
+"""The short way of a call: the `Native` that answered the last call of its form is tried before names and types are looked at.
 
-    forms = Forms()
-    found = forms.attempt(args, kwargs, out)      MISSED, and nothing done, unless native code takes the values as they are
-    forms.learn(args, kwargs, names, declared, native)
-
-A form is a number of positional arguments and the names of the others, in order. It decides which value is which input, so native
+A form is a number of positional arguments and the names of the others, in order. It decides which value is which input; so native
 code, which compares types, shapes and layouts (`graphc.runtime`), is all that a call of a known form needs.
 """
 
@@ -25,47 +21,49 @@ if TYPE_CHECKING:
 MISSED: Any = object()
 
 
-class Forms:
-    __slots__ = ("_known", "_natives")
+class Form:
+    """What answers calls of one form: `attempt` takes the inputs' values in the order that `pick` brings them into."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], tuple[Callable[..., Any], Callable[[Any], Any] | None, Any]] = {}
-        self._natives: dict[tuple[Any, ...], tuple[Declared, Native]] = {}
+    __slots__ = ("declared", "native", "_attempt", "_pick", "_structure")
 
-    def attempt(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> Any:
-        known = self._known.get((len(args), *kwargs))
-        if known is None:
-            return MISSED
-        run, pick, structure = known
-        values = (*args, *kwargs.values())
-        if pick is not None:
-            values = pick(values)
+    def __init__(self, declared: Declared, native: Native, pick: Callable[[Any], Any] | None):
+        self.declared, self.native = declared, native
+        self._attempt, self._pick = native.executable.attempt, pick
+        self._structure = declared.structure if declared.structure.kind is not None else None
+
+    def answer(self, values: tuple[Any, ...], out: Any) -> Any:
+        """The result of a call; MISSED, and nothing was done, unless native code takes the values as they are."""
+        if self._pick is not None:
+            values = self._pick(values)
+        structure = self._structure
         if out is None:
-            found = run(values)
+            found = self._attempt(values)
             if found is None:
                 return MISSED
             return found[0] if structure is None else structure.unflatten(found)
-        if structure is None and type(out) is np.ndarray:
-            return MISSED if run(values, (out,)) is None else out
-        if structure is None:
+        if structure is not None:
+            outs = tuple(structure.leaves_of(out, "out"))
+        elif type(out) is np.ndarray:
+            outs = (out,)
+        else:
             return MISSED
-        return MISSED if run(values, tuple(structure.leaves_of(out, "out"))) is None else out
+        return MISSED if self._attempt(values, outs) is None else out
 
-    def learn(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str], declared: Declared, native: Native
-    ) -> None:
-        """A call of this form was answered by `native`; `names` are those of its inputs in the order of positional arguments."""
-        given, wanted = (*names[: len(args)], *kwargs), native.signature.names
-        if sorted(given) != sorted(wanted):
-            return
-        pick = None if given == wanted else itemgetter(*map(given.index, wanted))
-        structure = declared.structure if declared.structure.kind is not None else None
-        self._known[len(args), *kwargs] = native.executable.attempt, pick, structure
-        self._natives[len(args), *kwargs] = declared, native
 
-    def latest(self, names: Iterable[str]) -> tuple[Declared, Native] | None:
-        """What answered the last call that gave these names."""
-        return self._natives.get((0, *names))
+def form_key(count: int, names: Iterable[str]) -> Any:
+    """A form: so many values by position, then these by name. `Executable.__call__` has it written out."""
+    names = tuple(names)
+    return (count, *names) if names else count
+
+
+def form_of(
+    args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str], declared: Declared, native: Native
+) -> Form | None:
+    """The form of a call that `native` has answered; `names` are those of its inputs, in the order of positional arguments."""
+    given, wanted = (*names[: len(args)], *kwargs), native.signature.names
+    if sorted(given) != sorted(wanted):  # some are left to their defaults
+        return None
+    return Form(declared, native, None if given == wanted else itemgetter(*map(given.index, wanted)))
 
 
 def by_name(args: Sequence[Any], kwargs: Mapping[str, Any], native: Native, positional: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from graphc.calling import MISSED, Forms, by_name
+from graphc.calling import MISSED, Form, by_name, form_key, form_of
 from graphc.compiler import MemoryReport, Native, check_options, check_seed, check_threads, states_of
 from graphc.errors import GraphcError, InputError
 from graphc.graph import Graph
@@ -48,7 +48,7 @@ class Executable:
         options: Any,
         inputs: Sequence[Tensor] | None = None,
     ):
-        self._forms = Forms()
+        self._forms: dict[Any, Form] = {}  # what answered the last call of each
         self._declare = declare
         self._positional = positional
         self._training = training
@@ -87,9 +87,11 @@ class Executable:
     # --- calling ---
 
     def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
-        result = self._forms.attempt(args, kwargs, out)
-        if result is not MISSED:
-            return result
+        form = self._forms.get((len(args), *kwargs) if kwargs else len(args))
+        if form is not None:
+            result = form.answer((*args, *kwargs.values()) if kwargs else args, out)
+            if result is not MISSED:
+                return result
         if self._function is not None:
             arrays, found = self._of_arguments(args, kwargs)
             declared, native, names, bound = found.declared, found.native, tuple(arrays), found.native.bind(arrays)
@@ -99,7 +101,9 @@ class Executable:
             declared, names = self._declared, native.signature.names
             bound = native.bind({**kwargs, **by_name(args, kwargs, native, self._positional)} if args else kwargs)
         result = self._finish(declared, native, bound, out)
-        self._forms.learn(args, kwargs, names, declared, native)
+        form = form_of(args, kwargs, names, declared, native)
+        if form is not None:
+            self._forms[form_key(len(args), kwargs)] = form
         return result
 
     def _of_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], _Traced]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.arrays import as_array
+from graphc.calling import form_key
 from graphc.compiler import check_seed
 from graphc.errors import GraphcError, InputError
 from graphc.seeding import initial_seed
@@ -138,16 +139,15 @@ class _Driver:
             yield rows.stop - rows.start, {name: [value] for name, value in found.items()}
 
     def _look(self) -> None:
-        latest = self._step._forms.latest(self._arrays)
-        if latest is None:
+        form = self._step._forms.get(form_key(0, self._arrays))
+        if form is None:
             return
-        declared, native = latest
         data = self._arrays
-        places = _scalar_places(declared)
+        places = _scalar_places(form.declared)
         try:
             if self._step._function is not None:  # as a call does; data of graphc's types stays as it is
                 data = {name: as_array(array, None, f"input {name}") for name, array in data.items()}
-            self._native = native.driver(data, self._rows, self._size, list(places.values()))
+            self._native = form.native.driver(data, self._rows, self._size, list(places.values()))
         except GraphcError:  # a batch has a value that a call refuses: the call shall say so
             return
         self._names = list(places)

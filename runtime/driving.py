@@ -77,9 +77,8 @@ class Driver:
                 frame.fields[slot] = pointer
             job[_FRAME], job[_NEXT], job[_STOP] = frame.address, first, min(stop, first + _STEPS)
             job[_DEADLINE] = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + BUDGET_NS
-            code = self._drive(ctypes.addressof(job))
-            if code:
-                executable.fail(code, frame)
+            if self._drive(ctypes.addressof(job)):
+                executable.fail(frame)
             executable.keep(frame)
         if threading.active_count() > 1:  # locks are not fair: who waits for these states must get to run
             time.sleep(_TURN_S)

@@ -8,8 +8,8 @@ Both take the arrays to write outputs to as `out`. Inputs of a call proper come 
 arrays of the manifest's types, in its order. States are the arrays that live between calls, the same objects for as long as this
 executable lives; those in `manifest["updated"]` are written in place. A failed call changes nothing.
 
-An attempt is one foreign call: native code (graphc/codegen/calls.py) looks at the arrays and enters their addresses, without the
-interpreter's lock. To reshape one in place meanwhile, in another thread, is as wrong here as it is with NumPy.
+An attempt is one call of native code (graphc/codegen/calls.py), which looks at the arrays and enters their addresses. Steps run
+without the interpreter's lock: to write an array meanwhile in another thread is as wrong here as it is with NumPy.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from graphc.errors import InputError
 from graphc.runtime import jit, pointer, pool
-from graphc.runtime.arena import ERROR_VALUE, FIRST_EXTERNAL, SPEC, Frame
+from graphc.runtime.arena import ERROR_CODE, ERROR_VALUE, FIRST_EXTERNAL, SPEC, Frame
 from graphc.runtime.binding import check_outputs
 from graphc.runtime.locks import guard, sole_lock
 from graphc.runtime.pointer import address, span
+from graphc.runtime.python import call_of
 from graphc.runtime.specification import Specification
 from graphc.runtime.support import Provider, library
 from graphc.types import DTYPES, TensorType
 
 _KEPT_FRAMES = 8  # more calls than this at one time make their own
-# Both release the interpreter's lock.
-_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
-_CALL = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.py_object)
+_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)  # releases the interpreter's lock
 
 
 class Executable:
@@ -60,6 +59,7 @@ class Executable:
         self.outputs = [_type_of(spec) for spec in manifest["outputs"]]
         self._shapes = [type_.shape for type_ in self.outputs]
         self._dtypes = [type_.dtype for type_ in self.outputs]
+        self._only = (self._shapes[0], self._dtypes[0]) if len(self.outputs) == 1 else None
         self._first_state = FIRST_EXTERNAL + len(self.inputs)
         self.first_output = self._first_state + len(self.states) + len(self.consts)
         self._free: list[Frame] = []
@@ -73,7 +73,7 @@ class Executable:
         self._call = None
         if self.support is not None and pointer.DIRECT:
             self._specification = Specification(self.entry, self.inputs, self.outputs, self.first_output, written, read)
-            self._call = _CALL(self.support.address("call"))
+            self._call = call_of(self.support)
 
     @property
     def workers(self) -> int:
@@ -84,35 +84,35 @@ class Executable:
         """Run once where every array has the right type and layout and shares no memory that is written. The outputs are fresh
         arrays, or those of `out`."""
         if out is None:
-            out = tuple(map(np.empty, self._shapes, self._dtypes))
+            out = (np.empty(*self._only),) if self._only else tuple(map(np.empty, self._shapes, self._dtypes))
         lock = self._exclusive
         if lock is not None:
             with lock.turn:
                 if lock.readers:
                     lock.wait_for_readers()
-                return out if self._taken(inputs + out) else None
+                return self._take(inputs, out)
         if self._guard is None:
-            return out if self._taken(inputs + out) else None
+            return self._take(inputs, out)
         acquire, release = self._guard
         acquire()
         try:
-            return out if self._taken(inputs + out) else None
+            return self._take(inputs, out)
         finally:
             release()
 
-    def _taken(self, arrays: tuple[Any, ...]) -> bool:
-        call = self._call
-        if call is None:
-            return False
+    def _take(self, inputs: tuple[Any, ...], out: tuple[Any, ...]) -> tuple[np.ndarray, ...] | None:
+        if self._call is None:
+            return None
         try:
             frame = self._free.pop()
         except IndexError:
             frame = self.new_frame()
-        code = call(frame.address, arrays)
-        if code > 0:
-            self.fail(code, frame)
-        self.keep(frame)
-        return code == 0
+        found = self._call(frame.array, inputs, out)
+        if found is False:
+            self.fail(frame)
+        if len(self._free) < _KEPT_FRAMES:
+            self._free.append(frame)
+        return found
 
     def __call__(self, inputs: Sequence[np.ndarray], out: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
         """Run once. The outputs are fresh arrays, or those of `out`, which must fit exactly."""
@@ -141,9 +141,8 @@ class Executable:
         for first, arrays in ((FIRST_EXTERNAL, inputs), (self.first_output, outputs)):
             for slot, array in enumerate(arrays, first):
                 frame.fields[slot] = address(array)
-        code = self._entry(frame.address)
-        if code:
-            self.fail(code, frame)
+        if self._entry(frame.address):
+            self.fail(frame)
         self.keep(frame)
 
     # --- what a call needs, also for `graphc.runtime.driving` ---
@@ -189,9 +188,9 @@ class Executable:
             frame.fields[slot] = address(array)
         return frame
 
-    def fail(self, code: int, frame: Frame) -> None:
+    def fail(self, frame: Frame) -> NoReturn:
         """Raise what a failed check has to say."""
-        value = frame.fields[ERROR_VALUE]
+        code, value = frame.fields[ERROR_CODE], frame.fields[ERROR_VALUE]
         self.keep(frame)
         check = self.manifest["checks"][code - 1]
         where = f"\n  declared at {check['loc']}" if check["loc"] else ""

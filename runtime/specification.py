@@ -9,10 +9,10 @@ import numpy as np
 
 from graphc.runtime.arena import FIRST_EXTERNAL
 from graphc.runtime.binding import FITS, WRITABLE
-from graphc.runtime.pointer import HEADER, ITEMS, address, span
+from graphc.runtime.pointer import address, span
 from graphc.types import TensorType
 
-_FIELDS, _ARRAY = 12, 5
+_FIELDS, _ARRAY = 9, 5
 
 
 class Specification:
@@ -37,7 +37,7 @@ class Specification:
             record = id(type_.dtype), flags, len(type_.shape), address(shape), type_.nbytes
             arrays[_ARRAY * i : _ARRAY * i + _ARRAY] = record
         fields = (ctypes.c_int64 * _FIELDS)(
-            entry, HEADER, ITEMS, id(np.ndarray), len(inputs), len(types), FIRST_EXTERNAL, first_output,
+            entry, len(inputs), len(outputs), FIRST_EXTERNAL, first_output,
             len(spans), len(written), address(spans), ctypes.addressof(arrays),
         )  # fmt: skip
         self._memory = (spans, types, shapes, arrays, fields)

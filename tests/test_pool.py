@@ -338,6 +338,6 @@ def test_a_process_may_end_while_workers_spin():
 def test_the_support_object_for_other_machines_needs_nothing_but_memcpy(level, system):
     data = support_object(level_target(level, system))
     if system == "Linux":
-        assert elf_symbols(data) == ({"parallel", "pool_pause", "call", "drive"}, {"memcpy"})
+        assert elf_symbols(data) == ({"parallel", "pool_pause", "python", "call", "drive"}, {"memcpy"})
     else:
         assert data[:4] == b"\xcf\xfa\xed\xfe"  # Mach-O, 64 bits

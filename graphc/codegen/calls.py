@@ -1,19 +1,22 @@
 """Native code between Python and a step's entry, the same for every step: one call, and many steps over a data set.
 
-    i64 call(ptr frame, ptr tuple)
+    PyObject *call(PyObject *self, PyObject **args, Py_ssize_t count)        a built-in function, METH_FASTCALL
 
-takes a Python tuple of NumPy arrays, inputs then outputs, checks that each is what the step was compiled for, puts their
-addresses into the frame and calls the entry. Returns what that returns, or -1 - i where array i will not do: another type,
-shape or layout, an input inside a state that the step writes, or an output that shares memory with anything else. (Python
-then looks again, and copies or complains.) Field `SPEC` of the frame points to what the step was compiled for:
+takes the frame (an array), a tuple of inputs and one of outputs; checks that each is an array such as the step was compiled
+for, puts their addresses into the frame, and calls the entry without the interpreter's lock. Returns the outputs; or None, and
+nothing was done, where an array will not do: another type, shape or layout, an input inside a state that the step writes, an
+output that shares memory with anything else (Python then looks again, and copies or complains); or False where a check failed,
+which the frame tells. Field `SPEC` of the frame points to what the step was compiled for:
 
-    0 the entry                        4 arrays that are inputs                 8 spans of states: those written first
-    1 bytes of an object's header      5 arrays in all                          9 how many of them are written
-    2 where a tuple's items begin      6 the frame's field of the first input   10 the spans: first byte, end
-    3 the type numpy.ndarray           7 the same of the first output           11 the arrays: dtype, flags, axes, sizes, bytes
+    0 the entry                               4 the frame's field of the first output    8 arrays, inputs then outputs: dtype,
+    1 inputs                                  5 spans of states: those written first       flags, axes, sizes, bytes
+    2 outputs                                 6 how many of them are written
+    3 the frame's field of the first input    7 the spans: first byte, end
 
-The fields of an ndarray behind its header, data, nd, dimensions, strides, base, descr, flags, are part of NumPy's binary
-interface, and the runtime checks them before it relies on them.
+    void python(ptr table)
+
+tells `call` where things are in this interpreter, once: the fields named in `Python` below. Those of an ndarray behind its
+header, data, nd, dimensions, strides, base, descr, flags, are part of NumPy's binary interface; the functions are of Python's.
 
     i64 drive(ptr job)
 
@@ -29,8 +32,22 @@ for each step.
 
 from __future__ import annotations
 
+import enum
+
 from graphc.codegen.builder import Function, Module
 from graphc.codegen.words import at
+
+
+class Python(enum.IntEnum):
+    HEADER = 0  # bytes of an object's; its last field is the type; in a tuple the number of items follows
+    ITEMS = 1  # where those of a tuple begin
+    NDARRAY = 2  # the type
+    NONE = 3
+    FALSE = 4
+    INCREF = 5  # Py_IncRef
+    SAVE = 6  # PyEval_SaveThread
+    RESTORE = 7  # PyEval_RestoreThread
+
 
 SPEC = 10  # of a frame
 RECORD = 5  # fields of an array in a spec, and of an input in a job
@@ -39,7 +56,8 @@ INPUTS = 12  # where a job's inputs begin
 
 def emit_calls(module: Module) -> None:
     module.declare("llvm.memcpy.p0.p0.i64", "void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-    for emit in (_emit_overlap, _emit_fits, _emit_call, _emit_gather, _emit_drive):
+    module.add_global(f"@table = internal global [{len(Python)} x i64] zeroinitializer")
+    for emit in (_emit_python, _emit_overlap, _emit_fits, _emit_enter, _emit_call, _emit_gather, _emit_drive):
         emit(module)
 
 
@@ -60,6 +78,12 @@ def _refuse_unless(fn: Function, condition: str, value: str = "false") -> None:
     fn.start(yes)
 
 
+def _emit_python(module: Module) -> None:
+    fn = module.function("python", [("ptr", "table")], "void", "nounwind")
+    fn.do(f"call void @llvm.memcpy.p0.p0.i64(ptr @table, ptr %table, i64 {8 * len(Python)}, i1 false)")
+    fn.ret()
+
+
 def _emit_overlap(module: Module) -> None:
     """@clear(spans, count, begin, end): whether none of the spans shares a byte with [begin, end)."""
     params = [("ptr", "spans"), ("i64", "count"), ("i64", "begin"), ("i64", "end")]
@@ -75,7 +99,7 @@ def _emit_overlap(module: Module) -> None:
 
 
 def _emit_fits(module: Module) -> None:
-    """@fits(object, spec, record): whether the object is an array as the record says; @axes compares shapes."""
+    """@fits(body, record): whether the object with these fields is an array as the record says; @axes compares shapes."""
     fn = module.function("axes", [("ptr", "found"), ("ptr", "expected"), ("i64", "count")], "i1", "nounwind")
     fn.linkage = "internal"
     with fn.loop("0", "%count") as loop:
@@ -84,58 +108,86 @@ def _emit_fits(module: Module) -> None:
         loop.next()
     fn.ret("true")
 
-    fn = module.function("fits", [("ptr", "object"), ("ptr", "spec"), ("ptr", "record")], "i1", "nounwind")
+    params = [("ptr", "body"), ("ptr", "record")]
+    fn = module.function("fits", params, "i1", "nounwind")
     fn.linkage = "internal"
-    header = _field(fn, "%spec", 1)
-    body = fn.op(f"getelementptr i8, ptr %object, i64 {header}")
-    type_ = _field(fn, body, -1)  # the last field of the header
-    _refuse_unless(fn, fn.op(f"icmp eq i64 {type_}, {_field(fn, '%spec', 3)}"))
-    _refuse_unless(fn, fn.op(f"icmp eq i64 {_field(fn, body, 5)}, {_field(fn, '%record', 0)}"))
+    type_ = _field(fn, "%body", -1)
+    _refuse_unless(fn, fn.op(f"icmp eq i64 {type_}, {_field(fn, '@table', Python.NDARRAY)}"))
+    _refuse_unless(fn, fn.op(f"icmp eq i64 {_field(fn, '%body', 5)}, {_field(fn, '%record', 0)}"))
     wanted = _field(fn, "%record", 1)
-    flags = fn.op(f"zext i32 {_field(fn, body, 6, 'i32')} to i64")
+    flags = fn.op(f"zext i32 {_field(fn, '%body', 6, 'i32')} to i64")
     _refuse_unless(fn, fn.op(f"icmp eq i64 {fn.op(f'and i64 {flags}, {wanted}')}, {wanted}"))
-    axes = fn.op(f"sext i32 {_field(fn, body, 1, 'i32')} to i64")
+    axes = fn.op(f"sext i32 {_field(fn, '%body', 1, 'i32')} to i64")
     _refuse_unless(fn, fn.op(f"icmp eq i64 {axes}, {_field(fn, '%record', 2)}"))
-    sizes = _field(fn, body, 2, "ptr"), _field(fn, "%record", 3, "ptr")
+    sizes = _field(fn, "%body", 2, "ptr"), _field(fn, "%record", 3, "ptr")
     fn.ret(fn.op(f"call i1 @axes(ptr {sizes[0]}, ptr {sizes[1]}, i64 {axes})"))
 
 
-def _emit_call(module: Module) -> None:
-    fn = module.function("call", [("ptr", "frame"), ("ptr", "tuple")], "i64", "nounwind")
-    spec = _field(fn, "%frame", SPEC, "ptr")
-    header, count, inputs = (_field(fn, spec, i) for i in (1, 5, 4))
-    # a variable object's header is followed by its number of items
+def _emit_enter(module: Module) -> None:
+    """@enter(into, spec, tuple, spans, first, count, against, apart): whether the items of the tuple are the arrays `first` to
+    `first + count` of the spec and share no memory with so many states nor, where they must lie apart, with the arrays before
+    them. Their addresses go to `into`, their spans to the others'."""
+    params = [("ptr", "into"), ("ptr", "spec"), ("ptr", "tuple"), ("ptr", "spans"), ("i64", "first"), ("i64", "count")]
+    fn = module.function("enter", [*params, ("i64", "against"), ("i1", "apart")], "i1", "nounwind")
+    fn.linkage = "internal"
+    header = _field(fn, "@table", Python.HEADER)
     size = fn.op(f"load i64, ptr {fn.op(f'getelementptr i8, ptr %tuple, i64 {header}')}")
-    _refuse_unless(fn, fn.op(f"icmp eq i64 {size}, {count}"), "-1")
-    items = fn.op(f"getelementptr i8, ptr %tuple, i64 {_field(fn, spec, 2)}")
-    records, states = _field(fn, spec, 11, "ptr"), _field(fn, spec, 10, "ptr")
-    held, written = _field(fn, spec, 8), _field(fn, spec, 9)
-    spans = fn.op(f"alloca [2 x i64], i64 {count}", "spans")
-    slots = [fn.op(f"getelementptr i64, ptr %frame, i64 {_field(fn, spec, i)}") for i in (6, 7)]
-    with fn.loop("0", count) as loop:
-        i = loop.index
-        failed = fn.op(f"xor i64 {i}, -1")
-        array = _element(fn, items, i, "ptr")
+    _refuse_unless(fn, fn.op(f"icmp eq i64 {size}, %count"))
+    items = fn.op(f"getelementptr i8, ptr %tuple, i64 {_field(fn, '@table', Python.ITEMS)}")
+    states, records = _field(fn, "%spec", 7, "ptr"), _field(fn, "%spec", 8, "ptr")
+    with fn.loop("0", "%count") as loop:
+        i = fn.op(f"add i64 {loop.index}, %first")
+        array = _element(fn, items, loop.index, "ptr")
+        body = fn.op(f"getelementptr i8, ptr {array}, i64 {header}")
         record = fn.op(f"getelementptr [{RECORD} x i64], ptr {records}, i64 {i}")
-        _refuse_unless(fn, fn.op(f"call i1 @fits(ptr {array}, ptr {spec}, ptr {record})"), failed)
-        begin = fn.op(f"load i64, ptr {fn.op(f'getelementptr i8, ptr {array}, i64 {header}')}")
+        _refuse_unless(fn, fn.op(f"call i1 @fits(ptr {body}, ptr {record})"))
+        begin = _field(fn, body, 0)
         end = fn.op(f"add i64 {begin}, {_field(fn, record, 4)}")
-        span = fn.op(f"getelementptr [2 x i64], ptr {spans}, i64 {i}")
+        span = fn.op(f"getelementptr [2 x i64], ptr %spans, i64 {i}")
         fn.do(f"store i64 {begin}, ptr {span}")
         fn.do(f"store i64 {end}, ptr {at(fn, span, 8)}")
-        # an input against the states that are written, an output against all states and the arrays before it
-        is_input = fn.op(f"icmp slt i64 {i}, {inputs}")
-        against = fn.op(f"select i1 {is_input}, i64 {written}, i64 {held}")
-        apart = fn.op(f"call i1 @clear(ptr {states}, i64 {against}, i64 {begin}, i64 {end})")
-        _refuse_unless(fn, apart, failed)
-        earlier = fn.op(f"select i1 {is_input}, i64 0, i64 {i}")
-        apart = fn.op(f"call i1 @clear(ptr {spans}, i64 {earlier}, i64 {begin}, i64 {end})")
-        _refuse_unless(fn, apart, failed)
-        first = fn.op(f"select i1 {is_input}, ptr {slots[0]}, ptr {slots[1]}")
-        within = fn.op(f"select i1 {is_input}, i64 {i}, i64 {fn.op(f'sub i64 {i}, {inputs}')}")
-        fn.do(f"store i64 {begin}, ptr {fn.op(f'getelementptr i64, ptr {first}, i64 {within}')}")
+        _refuse_unless(fn, fn.op(f"call i1 @clear(ptr {states}, i64 %against, i64 {begin}, i64 {end})"))
+        earlier = fn.op(f"select i1 %apart, i64 {i}, i64 0")
+        _refuse_unless(fn, fn.op(f"call i1 @clear(ptr %spans, i64 {earlier}, i64 {begin}, i64 {end})"))
+        fn.do(f"store i64 {begin}, ptr {fn.op(f'getelementptr i64, ptr %into, i64 {loop.index}')}")
         loop.next()
-    fn.ret(fn.op(f"call i64 {_field(fn, spec, 0, 'ptr')}(ptr %frame)"))
+    fn.ret("true")
+
+
+def _emit_call(module: Module) -> None:
+    fn = module.function("call", [("ptr", "self"), ("ptr", "args"), ("i64", "count")], "ptr", "nounwind")
+    array, inputs, outputs = (_field(fn, "%args", i, "ptr") for i in range(3))
+    header = _field(fn, "@table", Python.HEADER)
+    frame = fn.op(f"load ptr, ptr {fn.op(f'getelementptr i8, ptr {array}, i64 {header}')}")
+    spec = _field(fn, frame, SPEC, "ptr")
+    counts = [_field(fn, spec, i) for i in (1, 2)]
+    held, written = _field(fn, spec, 5), _field(fn, spec, 6)
+    total = fn.op("add i64 {}, {}".format(*counts))
+    spans = fn.op(f"alloca [2 x i64], i64 {total}", "spans")
+    none = fn.label("none")
+    for items, position, first, count, rest in (
+        (inputs, 3, "0", counts[0], f"i64 {written}, i1 false"),
+        (outputs, 4, counts[0], counts[1], f"i64 {held}, i1 true"),
+    ):
+        into = fn.op(f"getelementptr i64, ptr {frame}, i64 {_field(fn, spec, position)}")
+        arguments = f"ptr {into}, ptr {spec}, ptr {items}, ptr {spans}, i64 {first}, i64 {count}, {rest}"
+        fine = fn.label("fine")
+        fn.branch(fn.op(f"call i1 @enter({arguments})"), fine, none)
+        fn.start(fine)
+    state = fn.op(f"call ptr {_field(fn, '@table', Python.SAVE, 'ptr')}()")
+    code = fn.op(f"call i64 {_field(fn, spec, 0, 'ptr')}(ptr {frame})")
+    fn.do(f"call void {_field(fn, '@table', Python.RESTORE, 'ptr')}(ptr {state})")
+    passed = fn.op(f"icmp eq i64 {code}, 0")
+    found = fn.op(f"select i1 {passed}, ptr {outputs}, ptr {_field(fn, '@table', Python.FALSE, 'ptr')}")
+    last = fn.block
+    fn.jump("leave")
+    fn.start(none)
+    nothing = _field(fn, "@table", Python.NONE, "ptr")
+    fn.jump("leave")
+    fn.start("leave")
+    result = fn.op(f"phi ptr [ {found}, %{last} ], [ {nothing}, %{none} ]")
+    fn.do(f"call void {_field(fn, '@table', Python.INCREF, 'ptr')}(ptr {result})")
+    fn.ret(result)
 
 
 def _emit_gather(module: Module) -> None:
