@@ -1,9 +1,8 @@
 """Deterministic costs of graph nodes: floating-point (or integer) operations, and bytes moved if the node ran alone.
 
 An elementwise result counts one operation for each element, whatever the function; a reduction one for each operand element; a
-contraction two (multiply, add) for each point of its label space; a scatter-add one for each update, a loop what its body
-does in all
-trips. Views and gathers move and compute nothing. Nothing here is ever timed.
+contraction two (multiply, add) for each point of its label space; a scatter-add one for each update, a loop what its body does in
+all trips. Views and gathers move and compute nothing. Nothing here is ever timed.
 """
 
 from __future__ import annotations

@@ -235,8 +235,7 @@ def known_under(index: Index, where: Where) -> Index:
 @dataclass(frozen=True, slots=True)
 class Piece:
     """One source of a view's elements: where `where` holds, the element at `index` of operand `operand`. Pieces of one view
-    exclude
-    each other; where none holds, the element is the view's attribute `value`."""
+    exclude each other; where none holds, the element is the view's attribute `value`."""
 
     operand: int
     index: tuple[Index, ...]

@@ -1,9 +1,8 @@
 """Random tensors: `graphc.random.normal((32, 10))`. Every call of a compiled graph draws afresh.
 
-The bits are a function of (seed, stream, counter): the seed of the executable, the stream of this draw (its module path and
-its turn
-there, in the order of the graph), and how many calls of the executable have succeeded. So they do not depend on threads, nor on
-what was declared before: a graph declared twice draws the same.
+The bits are a function of (seed, stream, counter): the seed of the executable, the stream of this draw (its module path and its
+turn there, in the order of the graph), and how many calls of the executable have succeeded. So they do not depend on threads, nor
+on what was declared before: a graph declared twice draws the same.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ class Roles:
 
 def roles(node: Node) -> Roles:
     """The last axis of the result is contiguous, so it is one of n, which registers would run along. Those of m stand in the
-    order of
-    their operand, whose rows are then read as they lie in memory (measured: 165 against 237 GFLOP/s for a batch of sequences)."""
+    order of their operand, whose rows are then read as they lie in memory (measured: 165 against 237 GFLOP/s for a batch of
+    sequences)."""
     x_labels, w_labels, out = labels = split_spec(node.attrs["spec"])
     lhs, rhs = (1, 0) if out and out[-1] in x_labels and out[-1] not in w_labels else (0, 1)
     left, right = labels[lhs], labels[rhs]

@@ -1,6 +1,5 @@
-"""What must run before what. A launch follows the writer of everything that it reads; the writer of a state follows all
-other readers of
-it (they see the value before the step) and every check (a failed call changes nothing)."""
+"""What must run before what. A launch follows the writer of everything that it reads; the writer of a state follows all other
+readers of it (they see the value before the step) and every check (a failed call changes nothing)."""
 
 from __future__ import annotations
 

@@ -4,9 +4,8 @@
     %1 = add %0 (broadcast b)                ->     contraction s0 s1, epilogue: v0 + s2[a1] -> s3     (x, w, b, t0)
     %2 = max %1 {axes=(1,)}                         sweep 32 x 10, inner: max; then exp, sum; then log -> s1     (t0, t1)
 
-An update is stored into its state by the kernel that computes it where all other readers can run before; else it goes
-through the arena
-and is copied at the very end.
+An update is stored into its state by the kernel that computes it where all other readers can run before; else it goes through the
+arena and is copied at the very end.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Give every arena buffer an offset in one block of memory.
 
-Buffers whose lifetimes overlap do not overlap in memory; a buffer that dies where another is born gives it its place, where
-the kernel
-reads each element only at the point that writes it. Placement is greedy, largest first, at the lowest offset that is free.
+Buffers whose lifetimes overlap do not overlap in memory; a buffer that dies where another is born gives it its place, where the
+kernel reads each element only at the point that writes it. Placement is greedy, largest first, at the lowest offset that is free.
 
     t0 [0, 2]  4 KB     t1 [1, 3]  4 KB     t2 [3, 5]  4 KB        t0 at 0, t1 at 4096, t2 at 0
 """

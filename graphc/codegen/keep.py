@@ -1,6 +1,5 @@
-"""Values of a row that outlive their stage, made explicit: a store to the worker's scratch where they are computed, a load
-where a later
-stage reads them.
+"""Values of a row that outlive their stage, made explicit: a store to the worker's scratch where they are computed, a load where
+a later stage reads them.
 
     each element: v2 = exp v1;  v3 = reduce sum v2        v2 = exp v1; store s3[a1] = v2; v4 = reduce sum v2
     each element: v5 = mul v2 v4                     ->   v5 = load s3[a1]; v6 = mul v5 v4

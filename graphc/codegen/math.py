@@ -8,9 +8,8 @@
 
 The rules of all of them. At most 2 ULP from the exact value in f32 and 4 in f64, with and without FMA, denormal operands and
 results included (sin and cos: to |x| = 2^20); the special values of C's libm. No calls, no tables, no branches: every lane
-computes every case, and selects. An integer is never made of a float by a conversion that could be out of range.
-Coefficients are minimax
-polynomials (Remez's exchange algorithm at 60 digits), with the interval and the error stated beside them.
+computes every case, and selects. An integer is never made of a float by a conversion that could be out of range. Coefficients are
+minimax polynomials (Remez's exchange algorithm at 60 digits), with the interval and the error stated beside them.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@
     two masked loads in place of a gather of 16 lanes
 
 A map that is no stride along the lanes often is one between breaks. Whether every register has few enough of them is decided
-here,
-by looking at all.
+here, by looking at all.
 """
 
 from __future__ import annotations

@@ -197,9 +197,8 @@ class RNN(_Recurrent):
 
 
 class LSTM(_Recurrent):
-    """i, f, o = sigmoid(...), g = tanh(...) of x_t W_ihᵀ + b_ih + h_{t-1} W_hhᵀ + b_hh in the order i, f, g, o; c_t = f
-    c_{t-1} + i g,
-    h_t = o tanh(c_t) (Hochreiter & Schmidhuber, 1997).
+    """i, f, o = sigmoid(...), g = tanh(...) of x_t W_ihᵀ + b_ih + h_{t-1} W_hhᵀ + b_hh in the order i, f, g, o; c_t = f c_{t-1} +
+    i g, h_t = o tanh(c_t) (Hochreiter & Schmidhuber, 1997).
 
     As `RNN`; the first states are a pair (h, c), and so are the last. `proj_size` is not supported.
     """

@@ -1,8 +1,7 @@
 """Random bits as a pure function: Philox4x32-10, a counter-based generator.
 
 The bits of element i are the first words of Philox with counter (i, stream, step) and key `seed`, so they can be computed
-anywhere, in
-any order, by any thread, and again: a mask is not stored for the backward graph, it is drawn a second time.
+anywhere, in any order, by any thread, and again: a mask is not stored for the backward graph, it is drawn a second time.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
