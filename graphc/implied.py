@@ -1,6 +1,6 @@
 """Updates that tensors carry: running statistics and the like.
 
-    y = with_update(y, running_mean, lambda old: 0.9 * old + 0.1 * batch_mean)
+    y = with_updates(y, [running_mean], lambda old: [0.9 * old + 0.1 * batch_mean])
 
 A training step that depends on `y` then updates `running_mean`; anything else ignores it. A state that is updated several times
 in one graph takes the updates one after the other, in order of declaration; every ordinary read sees the value before the step.
@@ -16,14 +16,9 @@ from graphc.ops.implied import implies
 from graphc.tensor import State, Tensor
 
 
-def with_update(y: Tensor, state: State, rule: Callable[[Tensor], Tensor]) -> Tensor:
-    """`y`, carrying the update state <- rule(state)."""
-    return with_updates(y, [state], lambda old: [rule(old)])
-
-
 def with_updates(y: Tensor, states: Sequence[State], rule: Callable[..., Sequence[Tensor]]) -> Tensor:
-    """`y`, carrying updates of several states at once: rule(*states) gives the new values, each computed from the state's own old
-    value and those of states before it in the list."""
+    """`y`, carrying updates of states: rule(*states) gives the new values, each computed from the state's own old value and
+    those of states before it in the list."""
     # nodes of their own: the only places where earlier updates in the same graph come in
     previous = [fn.stop_gradient(state) for state in states]
     for state, old, value in zip(states, previous, rule(*previous), strict=True):

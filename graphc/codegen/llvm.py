@@ -72,8 +72,3 @@ def emit_object(text: str, target: Target) -> bytes:
 def emit_assembly(text: str, target: Target) -> str:
     """What `emit_object` emits, for reading."""
     return _machine(target).emit_assembly(_optimised(text, target))
-
-
-def optimised_text(text: str, target: Target) -> str:
-    """The LLVM text after the passes, for reading."""
-    return str(_optimised(text, target))

@@ -16,14 +16,13 @@ import numpy as np
 from graphc.index import Axis, Index
 from graphc.space import evaluate
 
-MOST_RUNS = 3  # found from the first, the middle and the last lane
 _MOST_POINTS = 1 << 20
 
 
 @lru_cache(maxsize=1024)
 def count_runs(offset: Index, lane_axis: int, lanes: int) -> int:
-    """The most runs that a register's lanes fall into; 0 where they are too many, or there are too many registers to look at.
-    Registers begin at multiples of `lanes`."""
+    """The most runs that a register's lanes fall into, up to three: those of the first, the middle and the last lane; 0 where they
+    are more, or there are too many registers to look at. Registers begin at multiples of `lanes`."""
     part = Index(tuple((atom, coef) for atom, coef in offset.terms if lane_axis in Index(((atom, 1),)).axes()))
     extents = _extents(part)
     if lane_axis not in extents or lanes < 4:

@@ -236,10 +236,6 @@ class LaneBuilder:
         result = self.where(self.ge(x, high), self.const(limits.max, dtype), result)
         return self.where(self.le(x, low), self.const(limits.min, dtype), result)
 
-    def to_int(self, x: Value) -> Value:
-        """A float that is integral and in range, as the integer of its width."""
-        return self.convert("fptosi", x, TWIN[x.dtype])
-
     def to_float(self, x: Value, dtype: np.dtype) -> Value:
         return self.convert("sitofp", x, dtype)
 
@@ -259,9 +255,6 @@ class LaneBuilder:
 
     def floor(self, x: Value) -> Value:
         return self.intrinsic("floor", x)
-
-    def round_even(self, x: Value) -> Value:
-        return self.intrinsic("roundeven", x)
 
     def copysign(self, x: Value, y: Value) -> Value:
         return self.intrinsic("copysign", x, y)

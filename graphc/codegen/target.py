@@ -24,7 +24,6 @@ class Target:
     # block shapes are part of what "same bits" depends on.
     l1_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024
-    l3_bytes: int = 16 * 1024 * 1024
 
     @property
     def masked_loads(self) -> bool:
