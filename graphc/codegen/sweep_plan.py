@@ -70,6 +70,7 @@ class Plan:
     lanes: int
     stages: tuple[PlannedStage, ...]
     tile_axis: int | None  # rows of the tiles whose lanes run along the lane axis
+    registers: int
 
     @property
     def deepest(self) -> int:
@@ -147,7 +148,7 @@ def _copies(plan: Plan, work: int) -> int:
         return 1
     if work > 12 and (work > LONG or math.prod(plan.kernel.outer) * plan.points < MANY):
         return 1
-    return 4 if work <= 5 or 12 < work <= 40 else 2
+    return 4 if work <= 5 or (12 < work <= 40 and plan.registers >= 32) else 2
 
 
 def cost(body: Iterable[Placed]) -> int:
@@ -186,7 +187,8 @@ def plan_sweep(kernel: Sweep, target: Target) -> Plan:
     levels = [1] * len(outer) + [FIRST_INNER + j for j in range(len(inner))]
     if columns and outer:
         levels[last] = ROW
-    return Plan(kernel, tuple(levels), lane_axis, lane_extent, lanes, _place(kernel, levels, {lane_axis, tile_axis}), tile_axis)
+    stages = _place(kernel, levels, {lane_axis, tile_axis})
+    return Plan(kernel, tuple(levels), lane_axis, lane_extent, lanes, stages, tile_axis, target.vector_registers)
 
 
 def _tile_axis(kernel: Sweep, lane: int) -> int | None:
