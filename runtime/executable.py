@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -25,7 +25,7 @@ from graphc.errors import InputError
 from graphc.runtime import jit, pointer, pool
 from graphc.runtime.arena import ERROR_CODE, ERROR_VALUE, FIRST_EXTERNAL, SPEC, Frame
 from graphc.runtime.binding import check_outputs
-from graphc.runtime.locks import guard, sole_lock
+from graphc.runtime.locks import holding, locks_of
 from graphc.runtime.pointer import address, span
 from graphc.runtime.python import call_of
 from graphc.runtime.specification import Specification
@@ -68,8 +68,7 @@ class Executable:
         read = [array for i, array in enumerate(self.states) if i not in updated]
         self._written = [span(array) for array in written if array.nbytes]
         self._held = [span(array) for array in self.states]
-        self._guard = guard(self.states, bool(written)) if self.states else None
-        self._exclusive = sole_lock(self.states) if written else None  # the usual case, written out in `attempt`
+        self._locks, self._writes = locks_of(self.states), bool(written)
         self._call = None
         if self.support is not None and pointer.DIRECT:
             self._specification = Specification(self.entry, self.inputs, self.outputs, self.first_output, written, read)
@@ -85,20 +84,25 @@ class Executable:
         arrays, or those of `out`."""
         if out is None:
             out = (np.empty(*self._only),) if self._only else tuple(map(np.empty, self._shapes, self._dtypes))
-        lock = self._exclusive
-        if lock is not None:
+        if not self._locks:
+            return self._take(inputs, out)
+        lock, *others = self._locks
+        if others:
+            with self.guarded():
+                return self._take(inputs, out)
+        # what `guarded` does, written out for one lock
+        if self._writes:
             with lock.turn:
                 if lock.readers:
                     lock.wait_for_readers()
                 return self._take(inputs, out)
-        if self._guard is None:
-            return self._take(inputs, out)
-        acquire, release = self._guard
-        acquire()
+        token = object()
         try:
+            with lock.turn:
+                lock.readers.add(token)
             return self._take(inputs, out)
         finally:
-            release()
+            lock.leave(token)
 
     def _take(self, inputs: tuple[Any, ...], out: tuple[Any, ...]) -> tuple[np.ndarray, ...] | None:
         if self._call is None:
@@ -147,18 +151,9 @@ class Executable:
 
     # --- what a call needs, also for `graphc.runtime.driving` ---
 
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self) -> contextlib.AbstractContextManager[None]:
         """No other call writes the states that this one reads, or reads those that it writes."""
-        if self._guard is None:
-            yield
-            return
-        acquire, release = self._guard
-        acquire()
-        try:
-            yield
-        finally:
-            release()
+        return holding(self._locks, self._writes)
 
     def writes(self, memory: tuple[int, int]) -> bool:
         """Whether some of these bytes, given as first and end, are of a state that a call writes."""

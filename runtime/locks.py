@@ -7,11 +7,12 @@ same for every thread, so no two calls wait for each other.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -22,9 +23,12 @@ _all: weakref.WeakSet[StateLock] = weakref.WeakSet()
 
 
 class StateLock:
-    """Many readers or one writer. A waiting writer goes before readers that come later."""
+    """Many readers or one writer. A waiting writer goes before readers that come later.
 
-    __slots__ = ("serial", "turn", "readers", "_count", "_last_reader", "__weakref__")
+    A writer keeps the turn until it is done; a reader has it while it enters itself among the readers, by a token of its own.
+    """
+
+    __slots__ = ("serial", "turn", "readers", "_gate", "__weakref__")
 
     def __init__(self) -> None:
         self.serial = next(_serial)
@@ -32,78 +36,49 @@ class StateLock:
         _all.add(self)
 
     def reset(self) -> None:
-        self.turn = threading.Lock()  # passed by readers on their way in, kept by a writer until it is done
-        self._count = threading.Lock()
-        self.readers = 0
-        self._last_reader: threading.Lock | None = None  # what a writer waits on; the last reader opens it
-
-    def acquire_write(self) -> None:
-        self.turn.acquire()
-        if self.readers:  # it cannot grow while we have the turn
-            try:
-                self.wait_for_readers()
-            except BaseException:  # KeyboardInterrupt
-                self.turn.release()
-                raise
+        self.turn = threading.Lock()
+        self.readers: set[object] = set()
+        self._gate: threading.Lock | None = None  # what the writer with the turn waits on
 
     def wait_for_readers(self) -> None:
-        """To be called with the turn."""
+        """For a writer, which has the turn: no readers come any more."""
         gate = threading.Lock()
         gate.acquire()
-        with self._count:
-            if not self.readers:
-                return
-            self._last_reader = gate
-        gate.acquire()
+        self._gate = gate
+        if self.readers:  # else the last of them may not have seen the gate
+            gate.acquire()
+        self._gate = None
 
-    def release_write(self) -> None:
-        self.turn.release()
-
-    def acquire_read(self) -> None:
-        with self.turn, self._count:
-            self.readers += 1
-
-    def release_read(self) -> None:
-        with self._count:
-            self.readers -= 1
-            if not self.readers and self._last_reader is not None:
-                self._last_reader.release()
-                self._last_reader = None
+    def leave(self, token: object) -> None:
+        """For a reader, when it is done; harmless where it has not entered."""
+        self.readers.discard(token)
+        gate = self._gate  # looked at before the readers: those that come after this writer do not concern it
+        if gate is not None and not self.readers:
+            with contextlib.suppress(RuntimeError):  # another reader has opened it
+                gate.release()
 
 
-def guard(arrays: Sequence[np.ndarray], writes: bool) -> tuple[Callable[[], None], Callable[[], None]]:
-    """(acquire, release) for a call that reads, or reads and writes, the states with these arrays (at least one)."""
-    locks = _locks_of(arrays)
-    pairs = [(lock.acquire_write, lock.release_write) if writes else (lock.acquire_read, lock.release_read) for lock in locks]
-    if len(pairs) == 1:
-        return pairs[0]
-
-    def acquire() -> None:
-        held = 0
-        try:
-            for take, _ in pairs:
-                take()
-                held += 1
-        except BaseException:  # KeyboardInterrupt
-            for _, give in pairs[:held]:
-                give()
-            raise
-
-    def release() -> None:
-        for _, give in pairs:
-            give()
-
-    return acquire, release
+@contextlib.contextmanager
+def holding(locks: Sequence[StateLock], writes: bool) -> Iterator[None]:
+    """What a call does that reads, or reads and writes, the states of these locks."""
+    token = object()
+    with contextlib.ExitStack() as held:
+        for lock in locks:
+            if writes:
+                held.enter_context(lock.turn)
+                if lock.readers:
+                    lock.wait_for_readers()
+            else:
+                held.callback(lock.leave, token)
+                with lock.turn:
+                    lock.readers.add(token)
+        yield
 
 
-def sole_lock(arrays: Sequence[np.ndarray]) -> StateLock | None:
-    """The one lock of these arrays; None where there are several."""
-    locks = _locks_of(arrays)
-    return locks[0] if len(locks) == 1 else None
-
-
-def _locks_of(arrays: Sequence[np.ndarray]) -> list[StateLock]:
+def locks_of(arrays: Sequence[np.ndarray]) -> list[StateLock]:
     """The locks of these arrays, in the order to take them. Arrays not seen before join the lock of the others."""
+    if not arrays:
+        return []
     with _registry:
         known = [_known(array) for array in arrays]
         locks = sorted({lock for lock in known if lock is not None} or {StateLock()}, key=lambda lock: lock.serial)

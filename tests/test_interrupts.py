@@ -90,5 +90,5 @@ def test_a_stretch_is_short(monkeypatch):
         return result
 
     monkeypatch.setattr(driving.Driver, "run", timed)
-    step.run({"x": data["x"][:3000]}, progress=False)
+    step.run({"x": data["x"][:20_000]}, progress=False)
     assert len(lengths) > 2 and np.median(lengths) < 0.05

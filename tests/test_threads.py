@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ import graphc.nn.functional as F
 from graphc import functions as fn
 from graphc import nn, optim
 from graphc.executable import Executable
-from graphc.runtime import pool
+from graphc.runtime import locks, pool
 
 THREADS = (1, 2, 5)
 
@@ -130,6 +131,24 @@ def test_the_first_call_may_come_from_several_threads() -> None:
     together(6, lambda i: found.update({i: native(inputs[i])}))
     for i, array in enumerate(inputs):
         np.testing.assert_allclose(found[i], np.sin(array) @ array.T, rtol=1e-4, atol=1e-4)
+
+
+def test_readers_side_by_side_and_writers_alone() -> None:
+    """The lock itself: no reader while a writer writes, no writer missed, no one left waiting."""
+    lock, busy, most = locks.StateLock(), [], []
+
+    def work(i: int) -> None:
+        for turn in range(400):
+            with locks.holding([lock], writes=(i + turn) % 3 == 0):
+                if (i + turn) % 3 == 0:
+                    assert not busy
+                busy.append(i)
+                most.append(len(busy))
+                time.sleep(0)
+                busy.remove(i)
+
+    together(6, work)
+    assert not lock.readers and not lock.turn.locked() and max(most) > 1
 
 
 def test_steps_at_once_take_turns() -> None:
