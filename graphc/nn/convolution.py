@@ -115,7 +115,9 @@ class _Transposed(_Conv):
         if output_size is None:
             return self.output_padding
         wanted = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,)
-        wanted = wanted[-self.rank :]
+        # all axes may be given, with or without the batch's
+        wanted = wanted[-self.rank :] if len(wanted) in (self.rank + 1, self.rank + 2) else wanted
+        wanted = sizes(type(self).__name__, "output_size", wanted, self.rank)
         least = [
             (h - 1) * s - 2 * p + d * (f - 1) + 1
             for h, s, p, d, f in zip(
@@ -123,7 +125,7 @@ class _Transposed(_Conv):
             )
         ]
         more = tuple(want - low for want, low in zip(wanted, least, strict=True))
-        if len(wanted) != self.rank or any(not 0 <= extra < s for extra, s in zip(more, self.stride, strict=True)):
+        if any(not 0 <= extra < s for extra, s in zip(more, self.stride, strict=True)):
             raise InputError(
                 f"{type(self).__name__}: output_size must be {tuple(least)}, or more by less than the stride {self.stride}, "
                 f"got {output_size!r}"

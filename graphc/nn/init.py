@@ -59,6 +59,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0, generator: Generator = None) -> Any:
     """U(a, b)."""
     array = _array("uniform_", tensor)
+    a, b = number("uniform_", "a", a), number("uniform_", "b", b)
     if not a <= b:
         raise InputError(f"uniform_: a must not exceed b, got {a} and {b}")
     array[...] = _generator("uniform_", generator).uniform(a, b, array.shape)
@@ -68,6 +69,7 @@ def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0, generator: Generator =
 def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, generator: Generator = None) -> Any:
     """N(mean, std²)."""
     array = _array("normal_", tensor)
+    mean = number("normal_", "mean", mean)
     number("normal_", "std", std, low=0.0)
     array[...] = _generator("normal_", generator).normal(mean, std, array.shape)
     return tensor
@@ -80,6 +82,7 @@ def trunc_normal_(
     array = _array("trunc_normal_", tensor)
     rng = _generator("trunc_normal_", generator)
     number("trunc_normal_", "std", std, above=0.0)
+    mean, a, b = (number("trunc_normal_", name, value) for name, value in (("mean", mean), ("a", a), ("b", b)))
     if not a < b or not (mean - 6 * std < b and a < mean + 6 * std):
         raise InputError(f"trunc_normal_: [a, b] = [{a}, {b}] must be an interval within six deviations of the mean")
     values = rng.normal(mean, std, array.size)
@@ -91,7 +94,7 @@ def trunc_normal_(
 
 def constant_(tensor: Any, val: float) -> Any:
     """Every element `val`."""
-    _array("constant_", tensor)[...] = val
+    _array("constant_", tensor)[...] = number("constant_", "val", val)
     return tensor
 
 
@@ -117,19 +120,21 @@ def eye_(tensor: Any) -> Any:
 def xavier_uniform_(tensor: Any, gain: float = 1.0, generator: Generator = None) -> Any:
     """U(-a, a), a = gain √(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
     fan_in, fan_out = fans(_array("xavier_uniform_", tensor).shape, "xavier_uniform_")
-    bound = gain * math.sqrt(6 / max(fan_in + fan_out, 1))
+    bound = number("xavier_uniform_", "gain", gain, low=0.0) * math.sqrt(6 / max(fan_in + fan_out, 1))
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Any, gain: float = 1.0, generator: Generator = None) -> Any:
     """N(0, gain² · 2 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
     fan_in, fan_out = fans(_array("xavier_normal_", tensor).shape, "xavier_normal_")
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / max(fan_in + fan_out, 1)), generator)
+    return normal_(
+        tensor, 0.0, number("xavier_normal_", "gain", gain, low=0.0) * math.sqrt(2 / max(fan_in + fan_out, 1)), generator
+    )
 
 
 def _kaiming_deviation(function: str, tensor: Any, a: float, mode: str, nonlinearity: str) -> float:
     fan = fans(_array(function, tensor).shape, function)[one_of(function, "mode", mode, ("fan_in", "fan_out")) == "fan_out"]
-    return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
+    return calculate_gain(nonlinearity, number(function, "a", a)) / math.sqrt(max(fan, 1))
 
 
 def kaiming_uniform_(
@@ -153,6 +158,7 @@ def orthogonal_(tensor: Any, gain: float = 1, generator: Generator = None) -> An
     array = _array("orthogonal_", tensor)
     if array.ndim < 2:
         raise ShapeError(f"orthogonal_: expected at least two axes, got shape {array.shape}")
+    gain = number("orthogonal_", "gain", gain)
     rng = _generator("orthogonal_", generator)
     if not array.size:
         return tensor

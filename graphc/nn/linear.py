@@ -10,11 +10,11 @@ import numpy as np
 import graphc.nn.functional as F
 from graphc.errors import DTypeError, InputError
 from graphc.nn import init
-from graphc.nn.functional.common import no_device
+from graphc.nn.functional.common import element_type, no_device
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 from graphc.tensor import Tensor
-from graphc.types import DEFAULT_FLOAT, as_dtype, is_float
+from graphc.types import DEFAULT_FLOAT, is_float
 
 
 def size(module: str, argument: str, value: Any, low: int = 0) -> int:
@@ -27,7 +27,7 @@ def size(module: str, argument: str, value: Any, low: int = 0) -> int:
 def float_type(module: str, dtype: Any, device: Any = None) -> np.dtype:
     """The type of a module's parameters; float32 where `dtype` is None."""
     no_device(module, device)
-    kind = DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
+    kind = DEFAULT_FLOAT if dtype is None else element_type(module, "dtype", dtype)
     if not is_float(kind):
         raise DTypeError(f"{module}: dtype must be float32 or float64, not {kind.name}")
     return kind

@@ -8,12 +8,11 @@ import numpy as np
 
 import graphc.nn.functional as F
 from graphc.errors import InputError, ShapeError
-from graphc.nn.functional.common import number
+from graphc.nn.functional.common import axis_sizes, number
 from graphc.nn.linear import float_type, size
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 from graphc.tensor import Tensor
-from graphc.types import as_shape
 
 
 class Affine(Module):
@@ -36,7 +35,7 @@ class Affine(Module):
 
 
 def _normalized_shape(module: str, value: Any) -> tuple[int, ...]:
-    shape = as_shape(value)
+    shape = axis_sizes(module, "normalized_shape", value)
     if not shape:
         raise ShapeError(f"{module}: normalized_shape must name at least one axis")
     return shape

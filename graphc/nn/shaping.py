@@ -7,10 +7,11 @@ from typing import Any
 
 import graphc.functions as fn
 from graphc.errors import ShapeError
+from graphc.nn.functional.common import axis_sizes
 from graphc.nn.module import Module
 from graphc.op import rule
 from graphc.tensor import Tensor
-from graphc.types import as_shape, normalize_axis
+from graphc.types import normalize_axis
 
 
 class Identity(Module):
@@ -53,8 +54,8 @@ class Unflatten(Module):
         self.dim = dim
         sizes = unflattened_size if isinstance(unflattened_size, (tuple, list)) else (unflattened_size,)
         if list(sizes).count(-1) > 1:
-            raise ShapeError(f"Unflatten: only one size can be -1, got {sizes}")
-        as_shape([1 if size == -1 else size for size in sizes])
+            raise ShapeError(f"Unflatten: only one size of unflattened_size can be -1, got {sizes}")
+        axis_sizes("Unflatten", "unflattened_size", [1 if size == -1 else size for size in sizes])
         self.unflattened_size = tuple(sizes)
 
     def forward(self, input: Any) -> Tensor:
@@ -64,7 +65,7 @@ class Unflatten(Module):
             known = math.prod(size for size in self.unflattened_size if size != -1)
             free = -1 in self.unflattened_size
             if (free and (not known or x.shape[axis] % known)) or (not free and known != x.shape[axis]):
-                raise ShapeError(f"axis {axis} of {x.type} does not unflatten to {self.unflattened_size}")
+                raise ShapeError(f"axis {axis} of {x.type} does not unflatten to unflattened_size={self.unflattened_size}")
             sizes = tuple(x.shape[axis] // known if size == -1 else size for size in self.unflattened_size)
         return fn.reshape(x, (*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
 

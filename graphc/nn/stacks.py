@@ -12,14 +12,14 @@ from graphc.errors import InputError, ShapeError
 from graphc.nn import init
 from graphc.nn.containers import ModuleList
 from graphc.nn.functional.attention import causal_mask
-from graphc.nn.functional.common import no_device
+from graphc.nn.functional.common import element_type, no_device
 from graphc.nn.linear import size
 from graphc.nn.module import Module
 from graphc.nn.normalization import LayerNorm
-from graphc.nn.transformer import Activation, TransformerDecoderLayer, TransformerEncoderLayer
+from graphc.nn.transformer import Activation, TransformerDecoderLayer, TransformerEncoderLayer, check_sizes
 from graphc.op import rule
 from graphc.tensor import Tensor
-from graphc.types import as_dtype
+from graphc.types import DEFAULT_FLOAT
 
 
 def _copies(name: str, layer: Any, count: Any) -> ModuleList:
@@ -121,6 +121,9 @@ class Transformer(Module):
     ):
         super().__init__()
         no_device("Transformer", device)
+        check_sizes("Transformer", d_model, nhead, dim_feedforward, layer_norm_eps)
+        size("Transformer", "num_encoder_layers", num_encoder_layers)
+        size("Transformer", "num_decoder_layers", num_decoder_layers)
         options = (
             d_model,
             nhead,
@@ -138,8 +141,11 @@ class Transformer(Module):
         def norm() -> LayerNorm:
             return LayerNorm(d_model, layer_norm_eps, bias=bias, device=device, dtype=dtype)
 
-        self.encoder = custom_encoder or TransformerEncoder(TransformerEncoderLayer(*options), num_encoder_layers, norm())
-        self.decoder = custom_decoder or TransformerDecoder(TransformerDecoderLayer(*options), num_decoder_layers, norm())
+        if custom_encoder is None:
+            custom_encoder = TransformerEncoder(TransformerEncoderLayer(*options), num_encoder_layers, norm())
+        if custom_decoder is None:
+            custom_decoder = TransformerDecoder(TransformerDecoderLayer(*options), num_decoder_layers, norm())
+        self.encoder, self.decoder = custom_encoder, custom_decoder
         self.d_model, self.nhead, self.batch_first = d_model, nhead, bool(batch_first)
         for parameter in self.parameters():
             if parameter.ndim > 1:
@@ -179,5 +185,5 @@ class Transformer(Module):
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
         """(sz, sz): 0 where key j <= query i, else -inf."""
         no_device("generate_square_subsequent_mask", device)
-        kind = as_dtype("float32" if dtype is None else dtype)
+        kind = DEFAULT_FLOAT if dtype is None else element_type("generate_square_subsequent_mask", "dtype", dtype)
         return fn.astype(fn.where(causal_mask(sz, sz), 0.0, -math.inf), kind)

@@ -10,8 +10,8 @@ import graphc.nn.functional as F
 from graphc.errors import InputError
 from graphc.nn.attention import MultiheadAttention
 from graphc.nn.dropout import Dropout
-from graphc.nn.functional.common import no_device
-from graphc.nn.linear import Linear
+from graphc.nn.functional.common import no_device, number
+from graphc.nn.linear import Linear, size
 from graphc.nn.module import Module
 from graphc.nn.normalization import LayerNorm
 from graphc.tensor import Tensor
@@ -26,6 +26,14 @@ def activation_function(module: str, activation: Activation) -> Callable[[Tensor
     if activation not in ("relu", "gelu"):
         raise InputError(f"{module}: activation must be 'relu', 'gelu' or a function, not {activation!r}")
     return F.relu if activation == "relu" else F.gelu
+
+
+def check_sizes(module: str, d_model: Any, nhead: Any, dim_feedforward: Any, layer_norm_eps: Any) -> None:
+    """Raise InputError by these names, where the parts would say embed_dim, num_heads, out_features or eps."""
+    if size(module, "d_model", d_model, 1) % size(module, "nhead", nhead, 1):
+        raise InputError(f"{module}: d_model={d_model} must be divisible by nhead={nhead}")
+    size(module, "dim_feedforward", dim_feedforward)
+    number(module, "layer_norm_eps", layer_norm_eps, low=0.0)
 
 
 class _Layer(Module):
@@ -57,6 +65,7 @@ class _Layer(Module):
     ):
         super().__init__()
         no_device(type(self).__name__, device)
+        check_sizes(type(self).__name__, d_model, nhead, dim_feedforward, layer_norm_eps)
         for name in self.attentions:
             attention = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, device=device, dtype=dtype)
             self.add_module(name, attention)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import graphc.functions as fn
-from graphc.errors import InputError, ShapeError
-from graphc.nn.functional.common import floats, number, one_of, pure, with_derivative
+from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.nn.functional.common import element_type, floats, number, one_of, pure, with_derivative
 from graphc.op import rule
 from graphc.tensor import Tensor
-from graphc.types import as_dtype, normalize_axis
+from graphc.types import is_float, normalize_axis
 
 # Klambauer et al., 2017: the fixed point has mean 0 and variance 1
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -190,7 +190,12 @@ def _axis(function: str, x: Tensor, dim: Any) -> int:
 
 
 def _typed(function: str, input: Any, dtype: Any) -> Tensor:
-    return floats(function, input)[0] if dtype is None else fn.astype(input, as_dtype(dtype))
+    if dtype is None:
+        return floats(function, input)[0]
+    kind = element_type(function, "dtype", dtype)
+    if not is_float(kind):
+        raise DTypeError(f"{function}: dtype must be float32 or float64, not {kind.name}")
+    return fn.astype(input, kind)
 
 
 def shifted_logits(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 import graphc.functions as fn
-from graphc.errors import DTypeError, InputError
+from graphc.errors import DTypeError, GraphcError, InputError
 from graphc.functions.convert import broadcasted, promoted
 from graphc.op import rule
 from graphc.ops import math as mathematics
 from graphc.tensor import Tensor
-from graphc.types import is_float
+from graphc.types import as_dtype, as_shape, is_float
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -46,6 +48,22 @@ def number(
         ]
         raise InputError(f"{function}: {argument} must be {' and '.join(filter(None, bounds))}, got {value!r}")
     return result
+
+
+def axis_sizes(function: str, argument: str, value: Any) -> tuple[int, ...]:
+    """`value` as a shape."""
+    try:
+        return as_shape(value)
+    except GraphcError as error:
+        raise type(error)(f"{function}: {argument}: {error}") from None
+
+
+def element_type(function: str, argument: str, value: Any) -> np.dtype:
+    """`value` as an element type."""
+    try:
+        return as_dtype(value)
+    except DTypeError as error:
+        raise DTypeError(f"{function}: {argument}: {error}") from None
 
 
 def refuse(function: str, argument: str, value: Any, why: str, default: Any = False) -> None:

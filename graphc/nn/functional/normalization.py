@@ -14,10 +14,10 @@ import numpy as np
 
 import graphc.functions as fn
 from graphc.errors import InputError, ShapeError
-from graphc.nn.functional.common import floats, number, refuse, with_derivative
+from graphc.nn.functional.common import axis_sizes, floats, number, refuse, with_derivative
 from graphc.op import rule
 from graphc.tensor import Tensor, constant
-from graphc.types import as_shape, normalize_axes
+from graphc.types import normalize_axes
 
 
 def moments(x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,10 +75,10 @@ def scaled_and_shifted(function: str, y: Tensor, weight: Any, bias: Any, shape: 
 
 def _last_axes(function: str, x: Tensor, normalized_shape: Any) -> tuple[tuple[int, ...], Tensor]:
     """The sizes of the axes to normalize, and the input with these axes as one."""
-    shape = as_shape(normalized_shape)
+    shape = axis_sizes(function, "normalized_shape", normalized_shape)
     with rule(function, x):
         if not shape or x.shape[-len(shape) :] != shape:
-            raise ShapeError(f"expected an input that ends in axes of sizes {shape}, got {x.type}")
+            raise ShapeError(f"expected an input that ends in axes of sizes {shape} (normalized_shape), got {x.type}")
     return shape, fn.reshape(x, (*x.shape[: -len(shape)], math.prod(shape)))
 
 

@@ -170,7 +170,8 @@ def _adaptive(name: str, rank: int, input: Any, output_size: Any, pool: Callable
     x, single = batched(name, x, rank)
     many = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * rank
     spatial = x.shape[2:]
-    wanted = sizes(name, "output_size", tuple(h if one is None else one for h, one in zip(spatial, many, strict=False)), rank, 1)
+    known = many if len(many) != rank else tuple(h if one is None else one for h, one in zip(spatial, many, strict=True))
+    wanted = sizes(name, "output_size", known, rank, 1)
     with rule(name, x):
         if min(spatial) < 1:
             raise ShapeError(f"expected spatial axes that are not empty, got {x.type}")
