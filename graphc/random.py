@@ -19,7 +19,7 @@ import numpy as np
 
 import graphc.functions as fn
 from graphc.errors import DTypeError, InputError, ShapeError
-from graphc.graph import Graph, Node, provenance
+from graphc.graph import Graph, Node, nested_nodes, provenance
 from graphc.op import rule
 from graphc.ops.random import philox
 from graphc.tensor import State, Tensor
@@ -42,14 +42,32 @@ def fresh_streams() -> Iterator[None]:
         _turns.reset(token)
 
 
+# The number of the trip, in a loop that is being traced: each trip draws afresh.
+_trip: ContextVar[Tensor | None] = ContextVar("graphc_random_trip", default=None)
+
+
+@contextlib.contextmanager
+def in_loop(trip: Tensor, length: int) -> Iterator[None]:
+    """Draws inside depend on `trip`, an int64 below `length`, and on the trips of loops around."""
+    outer = _trip.get()
+    token = _trip.set(trip if outer is None else outer * length + trip)
+    try:
+        yield
+    finally:
+        _trip.reset(token)
+
+
 def bits(shape: Any, dtype: Any = int32) -> Tensor:
     """Uniformly random bits, int32 or int64."""
     shape = as_shape(shape)
     turns, scope = _turns.get(), provenance().scope
     turn = turns[scope] = turns.get(scope, -1) + 1
     index = fn.reshape(fn.arange(math.prod(shape)), shape)
+    # calls count in the lower half of the step, trips in the upper
+    trip = _trip.get()
+    step = COUNTER if trip is None else COUNTER + trip * 2**32
     return philox(
-        index, fn.broadcast_to(SEED, shape), fn.broadcast_to(COUNTER, shape), stream=_stream(scope, turn), dtype=as_dtype(dtype)
+        index, fn.broadcast_to(SEED, shape), fn.broadcast_to(step, shape), stream=_stream(scope, turn), dtype=as_dtype(dtype)
     )
 
 
@@ -125,10 +143,17 @@ def bind_randomness(graph: Graph, seed: State, counter: State) -> Graph:
     if not any(node in mine for node in graph.nodes):
         return graph
     streams = _renumbered(graph)
+    bound_bodies: dict[Graph, Graph] = {}
 
     def bind(node: Node) -> Node:
         if node.op is philox:
             return replace(node, attrs={**node.attrs, "stream": streams[node.attrs["stream"]]})
+        found = {key: value for key, value in node.attrs.items() if isinstance(value, Graph)}
+        for body in found.values():
+            if body not in bound_bodies:
+                bound_bodies[body] = body.rewrite(bind)
+        if any(bound_bodies[body] is not body for body in found.values()):
+            return replace(node, attrs={**node.attrs, **{key: bound_bodies[body] for key, body in found.items()}})
         return mine.get(node, node)
 
     bound = graph.rewrite(bind)
@@ -139,7 +164,7 @@ def _renumbered(graph: Graph) -> dict[int, int]:
     """The streams of a graph, each to one that depends on nothing outside of it."""
     turns: dict[str, int] = {}
     streams: dict[int, int] = {}
-    for node in graph.nodes:
+    for node in nested_nodes(graph):
         if node.op is philox and node.attrs["stream"] not in streams:  # the backward graph repeats those of the forward graph
             turn = turns[node.scope] = turns.get(node.scope, -1) + 1
             streams[node.attrs["stream"]] = _stream(node.scope, turn)

@@ -22,6 +22,7 @@ from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph import Graph, Node, topological
 from graphc.op import OPS, Kind, build
 from graphc.ops import scan as ops
+from graphc.random import in_loop
 from graphc.structure import Structure, flatten
 from graphc.tensor import Tensor
 
@@ -34,8 +35,8 @@ def scan(f: Step, init: Any, xs: Any = None, length: int | None = None, reverse:
 
     init, xs and what f returns are tensors or nested lists, tuples and dicts of them; the new carry has the structure and
     types of `init`; y may be None. Without xs, `length` says how many trips there are, and x is None. With `reverse` the
-    trips go from the last slice to the first, and ys stand where their slices do. Differentiable to any order. A random draw
-    inside f is made once, before the loop.
+    trips go from the last slice to the first, and ys stand where their slices do. Differentiable to any order. Random tensors
+    made in f are drawn afresh for each slice; one made outside is the same in all trips.
 
     Raises InputError where a structure is wrong, ShapeError where lengths differ or the carry changes its shape, DTypeError
     where it changes its element type.
@@ -49,7 +50,9 @@ def scan(f: Step, init: Any, xs: Any = None, length: int | None = None, reverse:
         raise InputError(f"scan: reverse is true or false, not {reverse!r}")
     inner = [_placeholder(f"c{i}", one.type.dtype, one.shape) for i, one in enumerate(carries)]
     slices = [_placeholder(f"x{i}", one.type.dtype, one.shape[1:]) for i, one in enumerate(sequences)]
-    result = f(carry_structure.unflatten(inner), None if structure is None else structure.unflatten(slices))
+    trip = _placeholder("trip", np.dtype(np.int64), ())
+    with in_loop(trip, count):
+        result = f(carry_structure.unflatten(inner), None if structure is None else structure.unflatten(slices))
     if not isinstance(result, tuple) or len(result) != 2:
         raise InputError(f"scan: f must return (carry, y), a tuple of two, got {type(result).__name__}")
     new = _new_carry(result[0], carries, carry_structure)
@@ -57,6 +60,9 @@ def scan(f: Step, init: Any, xs: Any = None, length: int | None = None, reverse:
     if count == 0:
         empty = [fn.zeros((0, *y.shape), y.dtype) for y in ys]
         return carry_structure.unflatten(carries), None if y_structure is None else y_structure.unflatten(empty)
+    if trip.node in topological(t.node for t in new + ys):
+        sequences.append(fn.arange(count))
+        slices.append(trip)
     operands, body = close([t.node for t in inner + slices], [t.node for t in new + ys])
     results = make_scan(
         [t.node for t in carries + sequences] + operands, body, len(carries), len(sequences), count, bool(reverse)

@@ -14,10 +14,10 @@ _generator: np.random.Generator | None = None  # made at the first draw: loading
 
 
 def manual_seed(seed: int) -> np.random.Generator:
-    """Start the default generator afresh from `seed`, a non-negative integer; returns the generator."""
+    """Start the default generator afresh from `seed`, a non-negative integer below 2**63; returns the generator."""
     global _seed, _generator
-    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise InputError(f"manual_seed: seed must be a non-negative integer, not {seed!r}")
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise InputError(f"manual_seed: seed must be a non-negative integer below 2**63, not {seed!r}")
     _seed = int(seed)
     _generator = np.random.default_rng(_seed)
     return _generator

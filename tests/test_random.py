@@ -140,6 +140,38 @@ def test_a_mask_is_drawn_again_in_the_backward_graph():
     np.testing.assert_allclose(gradient, np.broadcast_to(drawn.sum(0), (513, 513)))
 
 
+def drawing_loop(reverse=False):
+    """What is drawn in each of five trips, in a loop in each of them, and outside."""
+    same = random.uniform((3,))
+
+    def inner(carry, _):
+        return carry, random.uniform((2,))
+
+    def outer(carry, x):
+        return carry + x, (random.uniform((3,)), graphc.scan(inner, 0.0, length=4)[1], same)
+
+    return graphc.scan(outer, 0.0, graphc.ones(5), reverse=reverse)[1]
+
+
+@pytest.mark.parametrize("options", [None, graphc.Options(passes_off=("merge", "hoist", "simplify", "cse"), fusion=False)])
+def test_every_trip_of_a_loop_draws_afresh(options):
+    step = graphc.compile(drawing_loop(), seed=3, options=options)
+    first, second = step(), step()
+    single, nested, same = first
+    assert len(np.unique(single)) == 15 and len(np.unique(nested)) == 40 and len(np.unique(same)) == 3
+    assert not np.array_equal(first[0], second[0]) and not np.array_equal(first[1], second[1])
+    for threads in (1, 2, 3):  # declared again, too: what else was declared does not matter
+        again = graphc.compile(drawing_loop(reverse=threads == 2), seed=3, threads=threads)()
+        assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_the_backward_loop_draws_what_the_forward_loop_drew():
+    drop, w = nn.Dropout(0.5), nn.Parameter(np.ones(64))
+    total, _ = graphc.scan(lambda c, _: (c + drop(w), drop.p * w), graphc.zeros(64, "float64"), length=6)
+    summed, gradient = graphc.compile([total, graphc.grad(total.sum(), w)], seed=1)()
+    assert np.array_equal(summed, gradient) and len(np.unique(summed)) > 3  # masks add up, and differ from trip to trip
+
+
 def test_bad_arguments():
     with pytest.raises(graphc.InputError, match="probability"):
         random.bernoulli(1.5, (3,))
