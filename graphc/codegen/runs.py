@@ -21,8 +21,8 @@ _MOST_POINTS = 1 << 20
 
 @lru_cache(maxsize=1024)
 def count_runs(offset: Index, lane_axis: int, lanes: int) -> int:
-    """The most runs that a register's lanes fall into, up to three: those of the first, the middle and the last lane; 0 where they
-    are more, or there are too many registers to look at. Registers begin at multiples of `lanes`."""
+    """The most runs that a register's lanes fall into, up to three, which the first, the middle and the last lane tell; 0 where
+    there are more, or too many registers to look at. Registers begin at multiples of `lanes`."""
     part = Index(tuple((atom, coef) for atom, coef in offset.terms if lane_axis in Index(((atom, 1),)).axes()))
     extents = _extents(part)
     if lane_axis not in extents or lanes < 4:
