@@ -13,13 +13,14 @@ import graphc
 from graphc.errors import InputError, VerifyError
 from graphc.graph import Graph, Node, topological
 from graphc.interp import run_graph
+from graphc.nn.functional import max_pool2d, relu
 from graphc.op import OPS
 from graphc.options import Options
 from graphc.passes import pipeline
 from graphc.passes.cse import value_key
 from graphc.passes.pipeline import GRAPH_PASSES, OPTIONAL, ORDER, PIPELINE, Stage, run_passes
 from graphc.passes.simplify import simplify
-from graphc.program import Program
+from graphc.program import Program, Space
 from graphc.tensor import Tensor
 
 
@@ -187,3 +188,12 @@ def test_passes_are_linear() -> None:
         return count
 
     assert calls(400) < 4.4 * calls(100)
+
+
+@pytest.mark.parametrize(("step", "stored"), [(2, False), (1, True)], ids=["side by side", "overlapping"])
+def test_what_windows_read_is_computed_again_unless_they_overlap(step: int, stored: bool) -> None:
+    """The input of a pool, behind a normalization: needed once for each element, or several times."""
+    x = graphc.input("x", (4, 8, 16, 16))
+    y = max_pool2d(relu(x - x.mean((0, 2, 3), keepdims=True)), 2, step)
+    program = graphc.compile(y).program
+    assert ((4, 8, 16, 16) in [buffer.type.shape for buffer in program.buffers if buffer.space is Space.ARENA]) is stored
