@@ -41,10 +41,10 @@ class Limits:
 
     def placed(self, nbytes: float) -> dict[str, float]:
         """The share of data of this size, passed over again and again, that each level serves: all where it fits (L1 and L2 are
-        each core's own), less and less beyond, and nothing from twice the level's size on."""
+        each core's own), less and less beyond, and nothing from three times the level's size on."""
         shares, left = {}, 1.0
         for level, cores in (("L1", self.threads), ("L2", self.threads), ("L3", 1)):
-            fits = min(max(2 * self.caches[level] * cores / nbytes - 1, 0.0), 1.0) if nbytes else 1.0
+            fits = min(max((3 * self.caches[level] * cores / nbytes - 1) / 2, 0.0), 1.0) if nbytes else 1.0
             shares[level], left = left * fits, left * (1 - fits)
         return {level: share for level, share in (shares | {"memory": left}).items() if share}
 

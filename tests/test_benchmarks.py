@@ -54,13 +54,13 @@ def test_a_limit_is_that_of_the_level_where_the_data_lies() -> None:
         (level, kind): rate for level, rate in zip(machine.LEVELS, (400, 200, 100, 20), strict=True) for kind in peak.STREAMS
     }
     limits = machine.Limits(1, {"float32": 100.0, "float64": 50.0}, rates, sizes)
-    assert limits.placed(1 << 15) == {"L1": 1} and limits.placed(1 << 16) == {"L2": 1} and limits.placed(1 << 30) == {"memory": 1}
-    assert limits.placed(3 << 14) == {"L1": pytest.approx(1 / 3), "L2": pytest.approx(2 / 3)}
+    assert limits.placed(1 << 15) == {"L1": 1} and limits.placed(3 << 15) == {"L2": 1} and limits.placed(1 << 30) == {"memory": 1}
+    assert limits.placed(3 << 14) == {"L1": 0.5, "L2": 0.5}
     assert machine.Limits(2, limits.fma, rates, sizes).placed(1 << 16) == {"L1": 1}  # two cores, two L1 caches
     chain = kernel_report.limit_of(Case("chain", (1 << 20,)), 8 << 20, 4 << 20, limits)
     assert chain == ("L3 triad", pytest.approx((12 << 20) / 100e9))
     between = kernel_report.limit_of(Case("chain", (1 << 17,)), 1 << 20, 1 << 19, limits)
-    assert between == ("L2/L3 triad", pytest.approx((1 << 19) / 200e9 + (1 << 20) / 100e9))
+    assert between == ("L2/L3 triad", pytest.approx((3 << 18) / 200e9 + (3 << 18) / 100e9))
     product = kernel_report.limit_of(Case("contraction", (64, 64, 64), "nt"), 32768, 16384, limits)
     assert product == ("FMA f32", pytest.approx(2 * 64**3 / 100e9))
     assert kernel_report.limit_of(Case("contraction", (2048, 2048), "matvec"), 16 << 20, 8192, limits)[0] == "L3 read"
