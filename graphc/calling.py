@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.arrays import as_array
 from graphc.errors import InputError
+from graphc.types import DTYPES
 
 if TYPE_CHECKING:
     from graphc.compiler import Native
     from graphc.tracing import Declared
 
 MISSED: Any = object()
+_TYPE_NUMBERS = {dtype.num for dtype in DTYPES.values()}
 
 
 class Form:
@@ -49,6 +52,18 @@ class Form:
             return MISSED
         return MISSED if self._attempt(values, outs) is None else out
 
+    def arrays(self, values: tuple[Any, ...]) -> dict[str, np.ndarray]:
+        """A call's values by input name, in the order of `Arguments.arrays` and of the types that it gives them."""
+        if self._pick is not None:
+            values = self._pick(values)
+        pairs = zip(self.native.signature.names, values, strict=True)
+        return {name: value if _is_plain(value) else as_array(value, None, f"input {name}") for name, value in pairs}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether `as_array` would return the value itself."""
+    return type(value) is np.ndarray and value.dtype.num in _TYPE_NUMBERS and value.dtype.isnative and value.flags.c_contiguous
+
 
 def form_key(count: int, names: Iterable[str]) -> Any:
     """A form: so many values by position, then these by name. `Executable.__call__` has it written out."""
@@ -56,14 +71,19 @@ def form_key(count: int, names: Iterable[str]) -> Any:
     return (count, *names) if names else count
 
 
-def form_of(
-    args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str], declared: Declared, native: Native
-) -> Form | None:
-    """The form of a call that `native` has answered; `names` are those of its inputs, in the order of positional arguments."""
+def learn(
+    forms: dict[Any, Form],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    names: Sequence[str],
+    declared: Declared,
+    native: Native,
+) -> None:
+    """A call was answered by `native`; `names` are those of its inputs, in the order of positional arguments."""
     given, wanted = (*names[: len(args)], *kwargs), native.signature.names
-    if sorted(given) != sorted(wanted):  # some are left to their defaults
-        return None
-    return Form(declared, native, None if given == wanted else itemgetter(*map(given.index, wanted)))
+    if sorted(given) == sorted(wanted):  # else some were left to their defaults
+        pick = None if given == wanted else itemgetter(*map(given.index, wanted))
+        forms[form_key(len(args), kwargs)] = Form(declared, native, pick)
 
 
 def by_name(args: Sequence[Any], kwargs: Mapping[str, Any], native: Native, positional: bool) -> dict[str, Any]:

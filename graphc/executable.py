@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from graphc.calling import MISSED, Form, by_name, form_key, form_of
+from graphc.calling import MISSED, Form, by_name, learn
 from graphc.compiler import MemoryReport, Native, check_options, check_seed, check_threads, states_of
 from graphc.errors import GraphcError, InputError
 from graphc.graph import Graph
@@ -93,7 +93,7 @@ class Executable:
             if result is not MISSED:
                 return result
         if self._function is not None:
-            arrays, found = self._of_arguments(args, kwargs)
+            arrays, found = self._of_arguments(args, kwargs, form)
             declared, native, names, bound = found.declared, found.native, tuple(arrays), found.native.bind(arrays)
         else:
             native = self._native or self._compile()
@@ -101,15 +101,13 @@ class Executable:
             declared, names = self._declared, native.signature.names
             bound = native.bind({**kwargs, **by_name(args, kwargs, native, self._positional)} if args else kwargs)
         result = self._finish(declared, native, bound, out)
-        form = form_of(args, kwargs, names, declared, native)
-        if form is not None:
-            self._forms[form_key(len(args), kwargs)] = form
+        learn(self._forms, args, kwargs, names, declared, native)
         return result
 
-    def _of_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], _Traced]:
+    def _of_arguments(self, args: Any, kwargs: Any, form: Form | None = None) -> tuple[dict[str, np.ndarray], _Traced]:
         """A call's arrays by name, and what is compiled for their signature."""
         assert self._arguments is not None
-        arrays = self._arguments.arrays(args, kwargs)
+        arrays = form.arrays((*args, *kwargs.values())) if form is not None else self._arguments.arrays(args, kwargs)
         key = tuple((name, array.shape, array.dtype.num) for name, array in arrays.items())
         found = self._by_signature.get(key)
         if found is None:

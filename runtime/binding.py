@@ -9,13 +9,13 @@ be narrowed where all of them are in range, and nothing but numbers is taken. Sh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 from graphc.errors import DTypeError, GraphcError, InputError, ShapeError
-from graphc.types import TensorType
+from graphc.types import DTYPES, TensorType
 
 # ndarray.flags.num: one attribute for two flags
 _C_CONTIGUOUS, _ALIGNED = 0x1, 0x100
@@ -74,42 +74,55 @@ class Signature:
 
 def as_input(name: str, value: Any, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     """One value as a C-contiguous, aligned array of the declared type; a copy only where needed."""
-    expected = f"input {name}: expected {TensorType(dtype, shape)}"
+
+    def expected() -> str:
+        return f"input {name}: expected {TensorType(dtype, shape)}"
+
     array = _as_array(value, expected)
     if array.shape != shape:
-        raise ShapeError(f"{expected}, got shape {array.shape}")
+        raise ShapeError(f"{expected()}, got shape {array.shape}")
     if array.dtype != dtype:
         array = _cast(array, dtype, expected, weak=isinstance(value, (list, tuple)))
     array = np.asarray(array, order="C")
     return array if array.flags.aligned else array.copy()
 
 
-def _as_array(value: Any, expected: str) -> np.ndarray:
+def _as_array(value: Any, expected: Callable[[], str]) -> np.ndarray:
     """NumPy arrays and scalars, Python numbers and lists, or what has `__array__` or `__dlpack__`."""
     try:
-        if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor: its gradient is not asked for
-            value = value.detach()
-        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-            array = np.from_dlpack(value)
+        if type(value) is np.ndarray:
+            array = value
         else:
-            array = np.asarray(value)
+            if hasattr(value, "detach"):  # a torch tensor: its gradient is not asked for
+                value = value.detach()
+            if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+                array = np.from_dlpack(value)
+            else:
+                array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError, BufferError, GraphcError) as error:  # a Tensor refuses with the last
-        raise InputError(f"{expected}, got {type(value).__name__}: {error}") from None
+        raise InputError(f"{expected()}, got {type(value).__name__}: {error}") from None
     if array.dtype.kind == "O" and array.size and all(isinstance(item, int) for item in array.flat):
-        raise InputError(f"{expected}, got an integer beyond 64 bits")
+        raise InputError(f"{expected()}, got an integer beyond 64 bits")
     if array.dtype.kind not in "biuf":
-        raise DTypeError(f"{expected}, got {_came(value, array)}")
+        raise DTypeError(f"{expected()}, got {_came(value, array)}")
     return array
 
 
-def _cast(array: np.ndarray, dtype: np.dtype, expected: str, weak: bool) -> np.ndarray:
+_INTEGERS = {dtype: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)) for dtype in DTYPES.values() if dtype.kind == "i"}
+
+
+def _cast(array: np.ndarray, dtype: np.dtype, expected: Callable[[], str], weak: bool) -> np.ndarray:
     if not (np.can_cast(array.dtype, dtype, "same_kind") or (weak and array.size == 0)):
-        raise DTypeError(f"{expected}, got {array.dtype.name}, which NumPy's same_kind rule does not cast to {dtype.name}")
-    if array.dtype.kind in "iu" and dtype.kind == "i" and array.size and not np.can_cast(array.dtype, dtype, "safe"):
-        limits = np.iinfo(dtype)
-        for extreme in (int(array.min()), int(array.max())):
-            if not limits.min <= extreme <= limits.max:
-                raise InputError(f"{expected}, got {array.dtype.name} with the value {extreme}, out of range for {dtype.name}")
+        rule = f"which NumPy's same_kind rule does not cast to {dtype.name}"
+        raise DTypeError(f"{expected()}, got {array.dtype.name}, {rule}")
+    if dtype.kind == "i":
+        if array.dtype.kind in "iu" and array.size and not np.can_cast(array.dtype, dtype, "safe"):
+            least, most = _INTEGERS[dtype]
+            for extreme in (int(array.min()), int(array.max())):
+                if not least <= extreme <= most:
+                    fault = f"{array.dtype.name} with the value {extreme}, out of range for {dtype.name}"
+                    raise InputError(f"{expected()}, got {fault}")
+        return array.astype(dtype, order="C")
     with np.errstate(all="ignore"):  # float64 beyond float32 becomes infinite, as in NumPy
         return array.astype(dtype, order="C")
 

@@ -122,6 +122,9 @@ class Executable:
         """Run once. The outputs are fresh arrays, or those of `out`, which must fit exactly."""
         if len(inputs) != len(self.inputs):
             raise InputError(f"expected {len(self.inputs)} inputs, got {len(inputs)}")
+        found = self.attempt(tuple(inputs), None if out is None else tuple(out))
+        if found is not None:
+            return list(found)
         if out is None:
             outputs = list(map(np.empty, self._shapes, self._dtypes))
         else:
