@@ -54,7 +54,8 @@ class Lowering:
         """Give the graph's checks their codes, and its constants memory."""
         for node in graph.nodes:
             if node.op.effect:
-                self.checks.append(FailedCheck(node.attrs["message"], node.loc))
+                where = f"{node.loc} (module {node.scope})" if node.loc and node.scope else node.loc
+                self.checks.append(FailedCheck(node.attrs["message"], where))
                 self.codes[node] = len(self.checks)
             elif node.op.name == "const" and not is_free(node):
                 memory[node] = Buffer(f"c{len(self.consts)}", node.type, Space.CONST, node.attrs["value"])

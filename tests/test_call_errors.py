@@ -197,6 +197,19 @@ def test_bad_arguments_of_train_step(call, error, message):
     unchanged(call, error, message)
 
 
+def test_a_failed_check_names_the_module():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words = nn.Embedding(5, 3)
+
+        def forward(self, at):
+            return self.words(at).sum()
+
+    with pytest.raises(graphc.InputError, match=r"index 5 is out of range.*\n  declared at \S*py:\d+ \(module words\)\Z"):
+        graphc.compile(Net())([1, 5])
+
+
 def test_a_failed_check_stores_nothing_even_in_later_kernels():
     table, count = graphc.state("table", np.ones((5, 2))), graphc.state("count", 0)
     i = graphc.input("i", (3,), "int32")
