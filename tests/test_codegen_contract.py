@@ -13,7 +13,7 @@ from contraction_native import LAYOUTS, RUNNABLE, Case, check, check_einsums, co
 from graphc.codegen import llvm
 from graphc.codegen.blocking import MOST_SHARED, block
 from graphc.codegen.contract_plan import plan_job
-from graphc.codegen.microkernel import most_rows, tile_function
+from graphc.codegen.microkernel import most_rows, row_vectors, tile_function
 from graphc.codegen.orientation import oriented
 from graphc.codegen.registers import lanes_of
 from graphc.codegen.target import LEVELS, level_target
@@ -57,6 +57,14 @@ def test_partial_registers(level: str, dtype: np.dtype) -> None:
     """Every number of columns in the last register, beside several panels, and blocks of depth that end anywhere."""
     odd = [(m, n, k) for n in range(33, 49) for m, k in ((8, 3), (47 - n % 8, 30 + n % 7))]
     check_einsums(LAYOUTS, shapes(*odd, (9, 71, 1100), (10, 69, 1100)), dtype, [level])
+
+
+@pytest.mark.parametrize("level", RUNNABLE)
+@pytest.mark.parametrize("dtype", [float32, float64, int32], ids=str)
+def test_few_rows_or_columns(level: str, dtype: np.dtype) -> None:
+    """One row, and products along k of blocks of every height and width."""
+    few = [(m, n, k) for m in (1, 5, 8, 13, 16) for n, k in ((300, 200), (7, 530), (10, 515))]
+    check_einsums(LAYOUTS, shapes(*few, *((n, m, k) for m, n, k in few)), dtype, [level])
 
 
 def test_long_depth_goes_in_blocks() -> None:
@@ -224,7 +232,8 @@ def test_no_spills_in_the_inner_loop(level: str, dtype: np.dtype) -> None:
     target = level_target(level)
     module = llvm.new_module(target)
     sums = {}
-    for vectors, shared_by, masked in itertools.product(range(1, 5), (1, MOST_SHARED), (False, True)):
+    widths = (1, 2, 3, 4, row_vectors(target))
+    for vectors, shared_by, masked in itertools.product(widths, (1, MOST_SHARED), (False, True)):
         if vectors > 1 or shared_by == 1:
             rows = most_rows(target, vectors)
             name = tile_function(module, target, dtype, rows, vectors, masked, shared_by)
@@ -271,4 +280,4 @@ def test_blocks_cover_the_space() -> None:
         assert (blocks.n_blocks - 1) * blocks.n_block < blocks.panels <= blocks.n_blocks * blocks.n_block
         assert (blocks.k_parts - 1) * blocks.k_part < k <= blocks.k_parts * blocks.k_part
         assert (blocks.k_blocks - 1) * blocks.k_block < blocks.k_part <= blocks.k_blocks * blocks.k_block
-        assert blocks.rows <= most_rows(target, max(blocks.vectors, blocks.last_vectors))
+        assert blocks.dots or blocks.rows <= most_rows(target, max(blocks.vectors, blocks.last_vectors))

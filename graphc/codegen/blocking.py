@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graphc.codegen.dotkernel import dot_shape
 from graphc.codegen.flat import Flat
-from graphc.codegen.microkernel import most_rows
+from graphc.codegen.microkernel import most_rows, row_vectors
 from graphc.codegen.registers import lanes_of
 from graphc.codegen.target import Target
 
@@ -23,7 +24,9 @@ _GRAIN_FLOPS = 200_000  # work worth handing to another thread
 _K_BLOCK_BYTES = 4096  # of one row of the left operand
 _SPLIT_BLOCK = 64  # rows or columns that make a unit, before the depth is cut into parts
 _LEAST_K_PART = 512
-_DOT_ROWS = 4  # most rows, or columns, for which operands contiguous in k are multiplied along k
+# Most rows, or columns, for which operands contiguous in k are multiplied along k: always, and where it is thought to pay.
+_DOT_ROWS = 4
+_MOST_DOT_ROWS = 16
 # Measured on Zen 5, 8 rows run as fast as 14, and take half as long to compile; most sizes are multiples of 8, so that one tile
 # serves a whole module. With one register across, twice the rows keep as many sums under way.
 _USUAL_ROWS = {1: 16, 2: 8, 3: 8, 4: 6}
@@ -75,9 +78,11 @@ def block(flat: Flat, target: Target) -> Blocking:
     lanes = lanes_of(target, flat.dtype)
     k = max(flat.k, 1)
     along_k = flat.lhs.contiguous_k and flat.rhs.contiguous_k and k >= lanes
-    dots = along_k and min(flat.m, flat.n) <= _DOT_ROWS
     wanted = max(1, min(_MOST_UNITS, flat.flops // _UNIT_FLOPS))
+    dots = along_k and min(flat.m, flat.n) <= _DOT_ROWS
     k_parts = 1 if dots else _k_parts(flat, k, wanted)
+    few = along_k and k_parts == 1 and min(flat.m, flat.n) <= _MOST_DOT_ROWS
+    dots = dots or (few and _dots_pay(flat.m, flat.n, k, lanes, target))
     k_part = -(-k // (k_parts * lanes)) * lanes if k_parts > 1 else k
     k_parts = -(-k // k_part)
     tail = _dot_tail(flat.n, k, lanes) if along_k and not dots and k_parts == 1 else 0
@@ -118,8 +123,8 @@ def _panels(m: int, n: int, lanes: int, target: Target, dots: bool) -> tuple[int
     across = -(-n // lanes)
     if across <= (4 if dots else 3):
         return across, across, 1
-    # Few rows: more columns, so that enough sums are under way.
-    vectors = 4 if dots or m <= most_rows(target, 4) // 2 else 2
+    # Few rows: more columns, so that enough sums are under way; of one row as many as memory likes to be read in a stretch.
+    vectors = row_vectors(target) if m == 1 and not dots else 4 if dots or m <= most_rows(target, 4) // 2 else 2
     rest = across % vectors
     return vectors, rest or vectors, -(-across // vectors)
 
@@ -128,6 +133,21 @@ def _k_parts(flat: Flat, k: int, wanted: int) -> int:
     """Parts of the depth, each deep enough to pay for being added up: none where blocks of m and n are enough units."""
     blocks = flat.batch * -(-flat.m // _SPLIT_BLOCK) * -(-flat.n // _SPLIT_BLOCK)
     return max(1, min(wanted // blocks, k // _LEAST_K_PART)) if 2 * blocks <= wanted else 1
+
+
+def _dots_pay(m: int, n: int, k: int, lanes: int, target: Target) -> bool:
+    """Whether dot products, each with a fold at its end, are cheaper than to turn the right operand into panels. Cycles measured
+    on Zen 5."""
+    height, width = dot_shape(target, lanes, min(m, 8), n)
+    dots = -(-m // height) * height * -(-n // width) * width * _dot_cycles(k, lanes)
+    tail = n - n // lanes * lanes if _dot_tail(n, k, lanes) else 0
+    panels = m * (-(-(n - tail) // lanes) * k * 0.5 + tail * _dot_cycles(k, lanes)) + n * k * 2.4 / lanes
+    return dots < panels * 0.95
+
+
+def _dot_cycles(k: int, lanes: int) -> float:
+    """Of one dot product, among others: its multiply-adds and its part of a fold."""
+    return -(-k // lanes) * 0.55 + 1.5
 
 
 def _dot_tail(n: int, k: int, lanes: int) -> int:
@@ -151,7 +171,7 @@ def _rows(m: int, most: int, vectors: int, shared_by: int) -> int:
 
     costs = {h: m // h * cycles(h) + (cycles(m % h) if m % h else 0) for h in range(1, min(m, most) + 1)}
     good = [h for h, cost in costs.items() if cost <= min(costs.values()) * _HEIGHT_SLACK]
-    usual = min(_USUAL_ROWS[vectors], most)
+    usual = min(_USUAL_ROWS.get(vectors, 1), most)
     return usual if usual in good else min(good, key=lambda h: (h + m % h, -h))
 
 

@@ -29,9 +29,11 @@ def dot_shape(target: Target, lanes: int, rows: int, columns: int) -> tuple[int,
         return 1, min(8, columns)
     if columns == 1:
         return min(8, rows), 1
+    sums = 20 if target.vector_registers >= 32 else 8
     # Blocks of columns must not reach past a panel, which is a whole number of registers.
-    across = columns if columns < 4 else min(4, lanes)
-    return min(4, rows, (16 if target.vector_registers >= 32 else 8) // across), across
+    across = columns if columns < 4 else 5 if columns % 5 == 0 and columns <= lanes and sums >= 20 else min(4, lanes)
+    most = min(4, sums // across)
+    return -(-rows // -(-rows // most)), across
 
 
 def dot_function(module: Module, target: Target, dtype: np.dtype, rows: int, columns: int) -> str:

@@ -32,7 +32,14 @@ _ROWS_PER_POINTER = 7
 
 def most_rows(target: Target, vectors: int) -> int:
     """The tallest tile of that many vectors that leaves every accumulator in a register."""
+    if vectors == row_vectors(target):
+        return 1
     return min((target.vector_registers - _WORKING_REGISTERS - vectors) // vectors, _MAX_ROWS)
+
+
+def row_vectors(target: Target) -> int:
+    """The widest tile of one row, whose right operand goes from memory to the multiply-adds."""
+    return target.vector_registers // 2
 
 
 def tile_function(
