@@ -1,9 +1,11 @@
-"""A cluster: nodes that share a kernel, and the domain that its loops run over. `clusters.py` says who joins which."""
+"""A cluster: nodes that share a kernel, the domain that its loops run over, and the paths from cluster to cluster. `clusters.py`
+says who joins which.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -19,6 +21,7 @@ class Cluster:
     shape: tuple[int, ...]
     axes: tuple[int, ...] | None
     nodes: list[Node] = field(default_factory=list)
+    cost: int = 0  # of all nodes, as `Op.cost`
     row: set[Node] = field(default_factory=set)  # nodes at row level
     shapes: set[tuple[tuple[int, ...], bool]] = field(default_factory=set)  # (shape, at row level) of the nodes
     entering: list[Node] = field(default_factory=list)  # nodes that read other clusters
@@ -43,6 +46,45 @@ class Cluster:
     def coordinates(self, shape: tuple[int, ...], row: bool) -> tuple[Index, ...] | None:
         """Where a node of `shape` finds its element at a point of the domain; None where it does not fit simply."""
         return _coordinates(self.shape, self.axes or () if row else None, shape)
+
+
+# --- paths -------------------------------------------------------------------------------------------------------------------
+
+
+def deepen(cluster: Cluster) -> None:
+    """Restore depth > depth of everything before, for `cluster` and what follows from it."""
+    stack = [cluster]
+    while stack:
+        one = stack.pop()
+        depth = max((other.depth for other in one.before), default=-1) + 1
+        if depth > one.depth or one is cluster:
+            one.depth = max(depth, one.depth)
+            stack.extend(other for other in one.after if other.depth <= one.depth)
+
+
+def reaches(start: Cluster, goals: Iterable[Cluster]) -> bool:
+    """Whether a path leads from `start` to one of `goals`."""
+    wanted = {goal for goal in goals if goal.depth > start.depth}
+    if not wanted:
+        return False
+    limit = max(goal.depth for goal in wanted)
+    seen, stack = {start}, [start]
+    while stack:
+        for cluster in stack.pop().after:
+            if cluster in wanted:
+                return True
+            if cluster not in seen and cluster.depth < limit:
+                seen.add(cluster)
+                stack.append(cluster)
+    return False
+
+
+def detour(start: Cluster, goal: Cluster) -> bool:
+    """Whether a path leads from `start` to `goal` through a third cluster."""
+    return any(cluster is not goal and reaches(cluster, [goal]) for cluster in start.after)
+
+
+# --- coordinates -------------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=4096)

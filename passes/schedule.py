@@ -1,6 +1,8 @@
-"""Order launches for a low peak of live arena memory.
+"""Order launches for a low peak of live arena memory: the buffers of one branch die before those of the other are born.
 
-    t0 = ..; t1 = f(t0); t2 = ..; t3 = g(t2)     the buffers of one branch die before the other's are born
+    t0 = ..; t2 = ..; t1 = f(t0); t3 = g(t2)     ->     t0 = ..; t1 = f(t0); t2 = ..; t3 = g(t2)
+
+Where neither order is lower, it stays as it is.
 """
 
 from __future__ import annotations

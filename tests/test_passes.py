@@ -197,3 +197,12 @@ def test_what_windows_read_is_computed_again_unless_they_overlap(step: int, stor
     y = max_pool2d(relu(x - x.mean((0, 2, 3), keepdims=True)), 2, step)
     program = graphc.compile(y).program
     assert ((4, 8, 16, 16) in [buffer.type.shape for buffer in program.buffers if buffer.space is Space.ARENA]) is stored
+
+
+def test_costly_functions_do_not_pile_up_in_one_kernel() -> None:
+    """A long chain of powers is cut, into kernels that are mostly the same one."""
+    y = graphc.input("x", (64,))
+    for _ in range(60):
+        y = y**2.5
+    body = graphc.compile(y).program.body
+    assert len(body) == 3 and len({launch.kernel for launch in body}) == 2
