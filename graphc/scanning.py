@@ -12,6 +12,7 @@ operand of the loop, so that the body is a closed graph.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -98,8 +99,19 @@ def _length(sequences: list[Tensor], length: Any) -> int:
     return lengths[0]
 
 
+# What stands for carries and slices while a loop's function is traced; outside of it they mean nothing.
+_placeholders: weakref.WeakSet[Node] = weakref.WeakSet()
+
+
 def _placeholder(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> Tensor:
-    return Tensor(build(OPS["input"], (), {"name": name, "dtype": dtype, "shape": shape}))
+    node = build(OPS["input"], (), {"name": name, "dtype": dtype, "shape": shape})
+    _placeholders.add(node)
+    return Tensor(node)
+
+
+def is_placeholder(node: Node) -> bool:
+    """Whether an input stands for a carry or a slice of a loop."""
+    return node in _placeholders
 
 
 def _new_carry(value: Any, carries: list[Tensor], structure: Structure) -> list[Tensor]:

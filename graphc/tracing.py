@@ -21,6 +21,7 @@ from graphc.graph import Graph, Node, topological
 from graphc.nn.mode import tracing
 from graphc.op import label_of
 from graphc.random import fresh_streams
+from graphc.scanning import is_placeholder
 from graphc.structure import Structure
 from graphc.tensor import State, Tensor, input
 from graphc.types import TensorType
@@ -38,6 +39,12 @@ class Declared:
 def find_inputs(roots: Sequence[Node], declared: Sequence[Tensor] | None) -> tuple[Node, ...]:
     """The inputs that `roots` depend on, in order of first use; or those of `declared`, which must cover them."""
     reached = [node for node in topological(roots) if node.op.name == "input"]
+    for node in reached:
+        if is_placeholder(node):
+            raise InputError(
+                f"a tensor made inside the function of a scan ({node.type}, at {node.loc}) is used outside; "
+                "return it as the carry or as y"
+            )
     if declared is not None:
         for tensor in declared:
             if not isinstance(tensor, Tensor) or tensor.node.op.name != "input":

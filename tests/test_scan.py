@@ -426,3 +426,13 @@ def test_the_number_of_trips_is_part_of_a_programs_key(monkeypatch: pytest.Monke
 
     assert len({key(4, False), key(4, True), key(6, False), key(8, False)}) == 4
     assert key(4, False) == key(4, False)
+
+
+def test_what_leaves_the_function_by_a_back_door():
+    kept = []
+    x = graphc.input("x", (5,))
+    last, _ = graphc.scan(lambda c, x: (kept.append(c * x), (c + x, None))[1], 0.0, x)
+    with pytest.raises(
+        graphc.InputError, match=r"made inside the function of a scan \(f32\[\], at .*test_scan.py:\d+\) is used outside"
+    ):
+        graphc.compile(last + kept[0])
