@@ -42,19 +42,19 @@ def test_scaled_dot_product(shapes: tuple[tuple[int, ...], ...], dtype: str) -> 
             agree(
                 lambda q, k, v, c=causal, s=scale: F.scaled_dot_product_attention(q, k, v, is_causal=c, scale=s),
                 lambda q, k, v, c=causal, s=scale: peer(q, k, v, is_causal=c, scale=s),
-                q, k, v,
+                q, k, v, name="F.scaled_dot_product_attention",
             )  # fmt: skip
         for shape in {scores, scores[-2:]}:
             keep, bias = masks(shape, dtype)
             agree(
                 lambda q, k, v, m=keep, s=scale: F.scaled_dot_product_attention(q, k, v, m, scale=s),
                 lambda q, k, v, m=keep, s=scale: peer(q, k, v, torch.tensor(m), scale=s),
-                q, k, v,
+                q, k, v, name="F.scaled_dot_product_attention",
             )  # fmt: skip
             agree(
                 lambda q, k, v, m, s=scale: F.scaled_dot_product_attention(q, k, v, m, scale=s),
                 lambda q, k, v, m, s=scale: peer(q, k, v, m, scale=s),
-                q, k, v, bias,
+                q, k, v, bias, name="F.scaled_dot_product_attention",
             )  # fmt: skip
 
 

@@ -140,7 +140,13 @@ def test_output_size_of_a_transposed_convolution() -> None:
     parameters = _transferred(mine, peer)
     for size in ((9, 10), (10, 9)):
         x = np.random.default_rng(2).normal(size=(1, 2, 5, 5))
-        agree(lambda t, size=size: mine(t, size), lambda t, size=size: peer(t, size), x, parameters=parameters)
+        agree(
+            lambda t, size=size: mine(t, size),
+            lambda t, size=size: peer(t, size),
+            x,
+            parameters=parameters,
+            name="nn.ConvTranspose2d",
+        )
 
 
 MAX_POOL = [

@@ -121,7 +121,7 @@ def test_soft_margin(reduction: str, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(9)
     z, y = np.asarray(rng.normal(0, 3, shape)), np.sign(rng.normal(size=shape))
     mine, peer = nn.SoftMarginLoss(reduction=reduction), torch.nn.SoftMarginLoss(reduction=reduction)
-    agree(lambda z: mine(z, y), lambda z: peer(z, torch.tensor(y)), z)
+    agree(lambda z: mine(z, y), lambda z: peer(z, torch.tensor(y)), z, name="nn.SoftMarginLoss")
 
 
 @pytest.mark.parametrize("name", ["l1_loss", "smooth_l1_loss", "huber_loss"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from found import record
 
 import graphc
 import graphc.nn.functional as F
@@ -52,10 +53,12 @@ def agree(
     *arrays: np.ndarray,
     tolerance: float | None = None,
     parameters: tuple[Sequence[Parameter], Sequence[Any]] = ((), ()),
+    name: str | None = None,
 ) -> None:
-    """Outputs and gradients agree, NaN with NaN and infinity with infinity."""
+    """Outputs and gradients agree, NaN with NaN and infinity with infinity. The error is recorded under `name`."""
     got, expected = ours(mine, arrays, parameters[0]), theirs(peer, arrays, parameters[1])
     assert len(got) == len(expected)
+    worst = 0.0
     for i, (a, b) in enumerate(zip(got, expected, strict=True)):
         assert a.shape == b.shape and a.dtype == b.dtype, (i, a.dtype, b.dtype)
         limit = TOLERANCES[a.dtype] if tolerance is None else tolerance
@@ -64,12 +67,23 @@ def agree(
         np.testing.assert_allclose(
             a, b, rtol=limit, atol=limit * max(min(scale, 1.0), 1e-30), err_msg="output" if not i else f"gradient {i}"
         )
+        known = np.isfinite(b)
+        if finite.size and scale:
+            worst = max(worst, float(np.abs(a[known].astype("f8") - b[known]).max()) / scale)
+    if name:
+        record(name, str(expected[0].dtype), worst)
 
 
 def same_function(name: str, *arrays: np.ndarray, tolerance: float | None = None, **options: Any) -> None:
     """The functions of a name agree. Options that are arrays are constants."""
     peer = {key: torch.tensor(value) if isinstance(value, np.ndarray) else value for key, value in options.items()}
-    agree(partial(getattr(F, name), **options), partial(getattr(torch.nn.functional, name), **peer), *arrays, tolerance=tolerance)
+    agree(
+        partial(getattr(F, name), **options),
+        partial(getattr(torch.nn.functional, name), **peer),
+        *arrays,
+        tolerance=tolerance,
+        name=f"F.{name}",
+    )
 
 
 def same_module(name: str, *arrays: np.ndarray, tolerance: float | None = None, **options: Any) -> None:
@@ -77,4 +91,4 @@ def same_module(name: str, *arrays: np.ndarray, tolerance: float | None = None, 
     peer_options = {key: torch.tensor(value) if isinstance(value, np.ndarray) else value for key, value in options.items()}
     mine, peer = getattr(nn, name)(**options), getattr(torch.nn, name)(**peer_options)
     assert list(mine.state_dict()) == list(peer.state_dict())
-    agree(mine, peer, *arrays, tolerance=tolerance)
+    agree(mine, peer, *arrays, tolerance=tolerance, name=f"nn.{name}")
