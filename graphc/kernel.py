@@ -14,13 +14,13 @@ in elements of the slot's buffer. Integer arithmetic wraps; `bool` is stored as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from graphc.index import Index, Where
+from graphc.index import Index, Range, Where
 from graphc.op import Op
 
 
@@ -173,6 +173,36 @@ def instructions(kernel: Kernel) -> Iterator[Instr]:
         yield kernel.lhs
         yield kernel.rhs
         yield from kernel.epilogue
+
+
+def operands(instr: Instr) -> tuple[int, ...]:
+    """The values that an instruction reads, by number."""
+    if isinstance(instr, Apply):
+        return instr.args
+    if isinstance(instr, Load):
+        return tuple(value for value, _ in instr.gather)
+    if isinstance(instr, (Store, Check)):
+        return (instr.value,)
+    return (instr.arg,) if isinstance(instr, Reduce) else ()
+
+
+def indices(instr: Instr) -> tuple[Index, ...]:
+    """The index expressions of an instruction: where it loads or stores, and under which conditions."""
+    if isinstance(instr, Load):
+        return (instr.offset, *(one.index for one in instr.where))
+    if isinstance(instr, Store):
+        return (instr.offset,)
+    return (instr.index,) if isinstance(instr, Coordinate) else ()
+
+
+def with_indices(instr: Instr, change: Callable[[Index], Index]) -> Instr:
+    """The instruction with each of its index expressions changed."""
+    if isinstance(instr, Load):
+        where = tuple(Range(change(one.index), one.low, one.high) for one in instr.where)
+        return replace(instr, offset=change(instr.offset), where=where)
+    if isinstance(instr, Store):
+        return replace(instr, offset=change(instr.offset))
+    return replace(instr, index=change(instr.index)) if isinstance(instr, Coordinate) else instr
 
 
 def written_slots(kernel: Kernel) -> frozenset[int]:

@@ -8,11 +8,10 @@ Axes of one element go first. Vectors are then as full as they can be, whatever 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 from graphc.index import Axis, Index
-from graphc.kernel import Coordinate, Instr, Load, Stage, Store, Sweep
+from graphc.kernel import Load, Stage, Store, Sweep, indices, instructions, with_indices
 
 SHORT_ROW = 16  # elements
 LEAST_LANES = 4
@@ -22,7 +21,7 @@ NEAR = 4  # elements from lane to lane
 def collapse(kernel: Sweep) -> Sweep:
     extents = kernel.outer + kernel.inner
     split = len(kernel.outer)
-    indices = list(_indices(kernel))
+    used = [index for instr in instructions(kernel) for index in indices(instr)]
     kept = [axis for axis, extent in enumerate(extents) if extent != 1]
     # runs of axes that merge, each within outer or inner
     runs: list[list[int]] = []
@@ -31,7 +30,7 @@ def collapse(kernel: Sweep) -> Sweep:
         if (
             last is not None
             and (last < split) == (axis < split)
-            and all(_mergeable(index, last, axis, extents[axis]) for index in indices)
+            and all(_mergeable(index, last, axis, extents[axis]) for index in used)
         ):
             runs[-1].append(axis)
         else:
@@ -51,7 +50,11 @@ def collapse(kernel: Sweep) -> Sweep:
             values[axis] = rest % extents[axis] if extents[axis] else Index()
             rest = rest // extents[axis] if extents[axis] else Index()
         values[run[0]] = rest
-    stages = tuple(Stage(stage.inner, tuple(_moved(instr, values) for instr in stage.body)) for stage in kernel.stages)
+
+    def moved(index: Index) -> Index:
+        return index.substitute(values)
+
+    stages = tuple(Stage(stage.inner, tuple(with_indices(instr, moved) for instr in stage.body)) for stage in kernel.stages)
     inner = tuple(sizes[outer_count:])
     # lanes need an axis to run along
     return replace(
@@ -76,28 +79,6 @@ def across_short_rows(kernel: Sweep) -> Sweep:
     return replace(kernel, vector="outer")
 
 
-def _indices(kernel: Sweep) -> Iterator[Index]:
-    for stage in kernel.stages:
-        for instr in stage.body:
-            if isinstance(instr, (Load, Store)):
-                yield instr.offset
-            if isinstance(instr, Load):
-                yield from (condition.index for condition in instr.where)
-            if isinstance(instr, Coordinate):
-                yield instr.index
-
-
 def _mergeable(index: Index, left: int, right: int, extent: int) -> bool:
     step, stride = index.stride(left), index.stride(right)
     return step is not None and stride is not None and step == stride * extent
-
-
-def _moved(instr: Instr, values: dict[int, Index]) -> Instr:
-    if isinstance(instr, Load):
-        where = tuple(replace(condition, index=condition.index.substitute(values)) for condition in instr.where)
-        return replace(instr, offset=instr.offset.substitute(values), where=where)
-    if isinstance(instr, Store):
-        return replace(instr, offset=instr.offset.substitute(values))
-    if isinstance(instr, Coordinate):
-        return replace(instr, index=instr.index.substitute(values))
-    return instr

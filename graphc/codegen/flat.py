@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphc.index import Index, Range, Where, unflatten
-from graphc.kernel import Contraction, Coordinate, Instr, Load, Slot, Store
+from graphc.index import Index, unflatten
+from graphc.kernel import Contraction, Instr, Load, Slot, Store, with_indices
 
 BATCH, M, N, K = range(4)
 
@@ -112,16 +112,8 @@ def _operand(load: Load, values: Mapping[int, Index], axis: int, rows: int, dept
 
 
 def substituted(instr: Instr, values: Mapping[int, Index]) -> Instr:
-    """An instruction with its axes replaced."""
-    if isinstance(instr, Load):
-        return dataclasses.replace(instr, offset=instr.offset.substitute(values), where=_where(instr.where, values))
-    if isinstance(instr, Store):
-        return dataclasses.replace(instr, offset=instr.offset.substitute(values))
-    if isinstance(instr, Coordinate):
-        return dataclasses.replace(instr, index=instr.index.substitute(values))
-    return instr
-
-
-def _where(where: Where, values: Mapping[int, Index]) -> Where:
-    ranges = (Range(one.index.substitute(values), one.low, one.high) for one in where)
-    return tuple(one for one in ranges if one.known() is not True)
+    """An instruction with its axes replaced, without the conditions that then always hold."""
+    changed = with_indices(instr, lambda index: index.substitute(values))
+    if isinstance(changed, Load) and changed.where:
+        return dataclasses.replace(changed, where=tuple(one for one in changed.where if one.known() is not True))
+    return changed

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphc.index import Index, axes_of, flatten
-from graphc.kernel import Apply, Check, Instr, Load, Reduce, Slot, Stage, Store, Sweep
+from graphc.kernel import Apply, Check, Instr, Load, Reduce, Slot, Stage, Store, Sweep, operands
 from graphc.types import row_major_strides
 
 
@@ -40,7 +40,7 @@ def _kept(kernel: Sweep) -> dict[int, Instr]:
     number = 0
     for position, stage in enumerate(kernel.stages):
         for instr in stage.body:
-            for operand in _operands(instr):
+            for operand in operands(instr):
                 if operand in born and born[operand][0] != position:
                     found[operand] = born[operand][1]
             if stage.inner and not isinstance(instr, (Store, Reduce)):
@@ -56,7 +56,7 @@ def _spelled_out(kernel: Sweep, kept: dict[int, Instr], slot_of: dict[int, int],
     for stage in kernel.stages:
         body: list[Instr] = []
         here: set[int] = set(range(number, number + len(stage.body)))
-        for wanted in dict.fromkeys(operand for instr in stage.body for operand in _operands(instr)):
+        for wanted in dict.fromkeys(operand for instr in stage.body for operand in operands(instr)):
             if wanted in kept and wanted not in here:
                 new[wanted] = count + len(body)
                 body.append(Load(slot_of[wanted], at, kept[wanted].dtype))
@@ -69,16 +69,6 @@ def _spelled_out(kernel: Sweep, kept: dict[int, Instr], slot_of: dict[int, int],
         stages.append(Stage(stage.inner, tuple(body)))
         count += len(body)
     return tuple(stages)
-
-
-def _operands(instr: Instr) -> tuple[int, ...]:
-    if isinstance(instr, Apply):
-        return instr.args
-    if isinstance(instr, Load):
-        return tuple(value for value, _ in instr.gather)
-    if isinstance(instr, (Store, Check)):
-        return (instr.value,)
-    return (instr.arg,) if isinstance(instr, Reduce) else ()
 
 
 def _renumbered(instr: Instr, new: dict[int, int]) -> Instr:

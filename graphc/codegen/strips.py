@@ -11,7 +11,6 @@ The last strip may be partial, with its lanes masked.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,8 @@ from graphc.codegen.loops import repeat
 from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.sweep_plan import Placed, keys
 from graphc.codegen.target import Target
-from graphc.index import Axis, Index, Quotient, Range
-from graphc.kernel import Apply, Coordinate, Instr, Load, Slot, Store
+from graphc.index import Axis, Index, Quotient
+from graphc.kernel import Instr, Load, Slot, Store, indices, operands, with_indices
 
 Around = Callable[[Body, str], None]
 
@@ -59,14 +58,7 @@ def in_strips(instr: Instr, strips: Strips) -> Instr:
     lane = Index.axis(strips.axis, min(strips.extent, strips.lanes))
     flat = Index.axis(STRIP, -(-strips.extent // strips.lanes)) * strips.lanes + lane
     instr = substituted(instr, {strips.axis: flat})
-    if isinstance(instr, Load):
-        where = tuple(Range(_aligned(one.index, strips.axis), one.low, one.high) for one in instr.where)
-        return dataclasses.replace(instr, offset=_aligned(instr.offset, strips.axis), where=where)
-    if isinstance(instr, Store):
-        return dataclasses.replace(instr, offset=_aligned(instr.offset, strips.axis))
-    if isinstance(instr, Coordinate):
-        return dataclasses.replace(instr, index=_aligned(instr.index, strips.axis))
-    return instr
+    return with_indices(instr, lambda index: _aligned(index, strips.axis))
 
 
 def _aligned(index: Index, lane: int) -> Index:
@@ -183,23 +175,13 @@ def _place(body: Sequence[Instr], first: int, levels: Sequence[int], lane: int) 
     written: set[int] = set()
     result = []
     for number, instr in enumerate(body, first):
-        operands: tuple[int, ...] = ()
-        axes: set[int] = set()
-        if isinstance(instr, Apply):
-            operands = instr.args
-        elif isinstance(instr, Load):
-            operands = tuple(value for value, _ in instr.gather)
-            axes = instr.offset.axes().union(*(one.index.axes() for one in instr.where))
-        elif isinstance(instr, Coordinate):
-            axes = instr.index.axes()
-        elif isinstance(instr, Store):
-            operands, axes = (instr.value,), instr.offset.axes()
-        level = max([_CALL, *(levels[axis] for axis in axes), *(level_of[value] for value in operands)])
+        axes = {axis for index in indices(instr) for axis in index.axes()}
+        level = max([_CALL, *(levels[axis] for axis in axes), *(level_of[value] for value in operands(instr))])
         if isinstance(instr, Store) or (isinstance(instr, Load) and instr.slot in written):
             level = _STEP
         if isinstance(instr, Store):
             written.add(instr.slot)
         level_of[number] = level
-        varies_of[number] = lane in axes or any(varies_of[value] for value in operands)
+        varies_of[number] = lane in axes or any(varies_of[value] for value in operands(instr))
         result.append(Placed(number, instr, level, varies_of[number]))
     return result

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from graphc.codegen.address import Copy
 from graphc.codegen.builder import Module
-from graphc.codegen.coalesce import coalesce
 from graphc.codegen.keep import keep
 from graphc.codegen.kernel import KernelCode, Phase
 from graphc.codegen.loops import repeat
@@ -34,7 +33,7 @@ PARAMS = [("ptr", "args"), ("i64", "begin"), ("i64", "end"), ("ptr", "scratch")]
 def emit_sweep(module: Module, target: Target, kernel: Sweep, name: str) -> KernelCode:
     fn = module.function(name, PARAMS, attributes="nounwind")
     args = len(kernel.slots)
-    kernel = coalesce(keep(kernel))
+    kernel = keep(kernel)
     if 0 in kernel.outer:
         fn.ret()
         return KernelCode((Phase(name, 0, 1),))

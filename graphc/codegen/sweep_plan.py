@@ -21,7 +21,7 @@ from graphc.codegen.address import Copy, Key
 from graphc.codegen.target import Target
 from graphc.codegen.turn import crosses
 from graphc.index import Index
-from graphc.kernel import Apply, Check, Coordinate, Instr, Load, Reduce, Store, Sweep, instructions
+from graphc.kernel import Apply, Check, Coordinate, Instr, Load, Reduce, Store, Sweep, indices, instructions, operands
 
 LARGEST_GROUP = 160  # instructions of a group of columns
 LARGEST_TILE = 24  # instructions on an element of a tile
@@ -250,22 +250,6 @@ def _place(kernel: Sweep, levels: list[int], varying: set[int | None]) -> tuple[
 
 def _needs(instr: Instr, index_axes, depends: list[frozenset[int]], level_of: list[int]) -> tuple[frozenset[int], int]:
     """(axes that the result depends on, least level at which its operands are there)."""
-    operands: tuple[int, ...] = ()
-    axes: frozenset[int] = frozenset()
-    if isinstance(instr, Apply):
-        operands = instr.args
-    elif isinstance(instr, Load):
-        operands = tuple(number for number, _ in instr.gather)
-        axes = index_axes(instr.offset).union(*(index_axes(one.index) for one in instr.where))
-    elif isinstance(instr, Coordinate):
-        axes = index_axes(instr.index)
-    elif isinstance(instr, Store):
-        operands = (instr.value,)
-        axes = index_axes(instr.offset)
-    elif isinstance(instr, Reduce):
-        operands = (instr.arg,)
-    elif isinstance(instr, Check):
-        operands = (instr.value,)
-    if operands:
-        axes = axes.union(*(depends[number] for number in operands))
-    return axes, max((level_of[number] for number in operands), default=0)
+    axes = frozenset(axis for index in indices(instr) for axis in index_axes(index))
+    values = operands(instr)
+    return axes.union(*(depends[value] for value in values)), max((level_of[value] for value in values), default=0)
