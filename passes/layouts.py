@@ -1,8 +1,10 @@
-"""Weights of a loop in the order in which its contractions read them: copied once, in front of the loop, rather than packed
-in every trip.
+"""Weights of a loop in the order in which its contractions read them: copied once, in front of the loop, rather than packed in
+every trip.
 
-    body: contract c0 w0 {spec="ab,cb->ac"}     ->     %1 = copy (transpose w {perm=(1, 0)}),   body: contract c0 w1
-    {spec="ab,bc->ac"}
+    body: contract c0 w0 {spec="ab,cb->ac"}
+->
+    %1 = copy (transpose w {perm=(1, 0)})
+    body: contract c0 w1 {spec="ab,bc->ac"}
 """
 
 from __future__ import annotations
