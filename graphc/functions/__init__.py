@@ -13,10 +13,10 @@ from graphc.functions.logic import (
 from graphc.functions.indexing import getitem, one_hot, scatter_add, take, take_along_axis
 from graphc.functions.products import dot, einsum, matmul, outer, tensordot, vecdot
 from graphc.functions.reductions import all, any, argmax, argmin, logsumexp, max, mean, min, prod, std, sum, var
+from graphc.functions.making import arange, eye, full, full_like, linspace, ones, ones_like, tril, triu, zeros, zeros_like
 from graphc.functions.shaping import (
-    arange, astype, broadcast_to, concat, expand_dims, eye, flip, full, full_like, linspace, matrix_transpose, moveaxis, ones,
-    ones_like, pad, permute_dims, repeat, reshape, roll, split, squeeze, stack, swapaxes, tile, tril, triu, unstack, zeros,
-    zeros_like,
+    astype, broadcast_to, concat, expand_dims, flip, matrix_transpose, moveaxis, pad, permute_dims, repeat, reshape, roll, split,
+    squeeze, stack, swapaxes, tile, unstack,
 )  # fmt: skip
 
 # what NumPy and the array API call differently

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import graphc.functions.elementwise as ew
+import graphc.functions.making as making
 import graphc.functions.shaping as shaping
 from graphc.arrays import numeric_array
 from graphc.errors import DTypeError, InputError, ShapeError
@@ -209,7 +210,7 @@ def take_along_axis(x: Any, index: Any, axis: int = -1) -> Tensor:
     for i in lead:
         stride = int(np.prod(x.shape[i + 1 :], dtype=np.int64))
         place = tuple(-1 if j == i else 1 for j in range(x.ndim))
-        flat = flat + shaping.reshape(shaping.arange(shape[i], dtype="int64") * stride, place)
+        flat = flat + shaping.reshape(making.arange(shape[i], dtype="int64") * stride, place)
     return ops.gather(shaping.reshape(x, (-1,)), flat, axis=0)
 
 
@@ -232,4 +233,4 @@ def one_hot(index: Any, size: int, dtype: Any = "float32") -> Tensor:
     with rule("one_hot", index):
         if not is_whole(size) or size < 0:
             raise InputError(f"size is an integer, at least 0, not {size!r}")
-    return (shaping.expand_dims(index, index.ndim) == shaping.arange(size, dtype=index.dtype)).astype(dtype)
+    return (shaping.expand_dims(index, index.ndim) == making.arange(size, dtype=index.dtype)).astype(dtype)

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import graphc.functions.elementwise as ew
+import graphc.functions.making as making
 import graphc.functions.reductions as reductions
 import graphc.functions.shaping as shaping
 from graphc.errors import InputError, ShapeError
@@ -129,7 +130,7 @@ def _diagonal(x: Tensor, i: int, j: int) -> Tensor:
     """Elements whose positions on axes i and j agree; axis j goes."""
     size = max(x.shape[i], x.shape[j])
     x = shaping.broadcast_to(x, tuple(size if axis in (i, j) else n for axis, n in enumerate(x.shape)))
-    at = shaping.arange(size, dtype="int32")
+    at = making.arange(size, dtype="int32")
     same = shaping.expand_dims(at, 1) == at
     shape = tuple(size if axis in (i, j) else 1 for axis in range(x.ndim))
     return reductions.sum(ew.where(shaping.reshape(same, shape), x, 0), axis=j)
