@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from native_kernels import RUNNABLE, Builder, Native, arrays_for, chain, check_kernel, reduction, softmax
+from native_kernels import (
+    POISON,
+    RUNNABLE,
+    Builder,
+    Native,
+    arrays_for,
+    chain,
+    check_kernel,
+    compare,
+    expected,
+    poisoned,
+    reduction,
+    softmax,
+)
 from random_sweeps import RandomSweep
 
-from graphc.codegen import sweep_plan
+from graphc.codegen import rows as sweep_rows
+from graphc.codegen import streaming, sweep_plan
 from graphc.index import Index, Range
 from graphc.kernel import Check, Scatter, Slot
 from graphc.types import bool_, float32, float64, int32, int64
@@ -150,18 +166,63 @@ def test_long_sums_are_accurate(shape: tuple[tuple[int, ...], tuple[int, ...]], 
 @pytest.mark.parametrize("dtype", [float32, float64])
 def test_long_bodies_side_by_side(dtype: np.dtype) -> None:
     """Several vectors of a long body at once, with operands that a row, a column or all elements share."""
-    rows, columns = 131, 251
-    assert rows * columns >= sweep_plan.MANY
+    height, width = 131, 251
+    assert height * width >= sweep_plan.MANY
     for vector in ("inner", "outer"):
-        b = Builder((rows,), (columns,)) if vector == "inner" else Builder((rows, columns))
+        b = Builder((height,), (width,)) if vector == "inner" else Builder((height, width))
         b.vector = vector
-        source, row, column, result = (b.slot(dtype, size) for size in (rows * columns, rows, columns, rows * columns))
+        source, row, column, result = (b.slot(dtype, size) for size in (b.size, height, width, b.size))
         b.stage(vector == "inner")
         scaled = b.op("mul", b.load(source, b.point), b.load(row, b.axes[0]))
         value = b.op("add", b.op("tanh", scaled), b.op("exp", b.load(column, b.axes[1])))
         b.store(result, b.point, b.op("sub", value, b.op("sigmoid", b.load(row, b.axes[0]))))
         check_kernel(b.kernel(), arrays_for(b.kernel()))
     check_kernel(softmax(70, 500, dtype), arrays_for(softmax(70, 500, dtype)))
+
+
+def test_rows_asked_for_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long rows in memory, of which the next one is fetched while one is worked on; there is none after the last."""
+    monkeypatch.setattr(sweep_rows, "FAR", 0)
+    kernel = softmax(5, 9001)
+    assert all("llvm.prefetch" in Native(kernel, level).text for level in RUNNABLE)
+    check_kernel(kernel, arrays_for(kernel))
+
+
+@pytest.mark.parametrize("dtype", [float32, float64, int32])
+def test_streaming_stores(dtype: np.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results past the caches: from every alignment, beside a result with another one, and in place."""
+    monkeypatch.setattr(streaming, "LARGE", 0)
+    size = 20_003
+    kernel = chain(size, dtype)
+    arrays = arrays_for(kernel)
+    want = expected(kernel, arrays)[3]
+    for level in RUNNABLE:
+        native = Native(kernel, level)
+        assert "nontemporal" in native.text
+        for offset, pieces in ((0, 1), (8, 4), (16, 3), (40, 7), (64 - dtype.itemsize, 2)):
+            block = poisoned(offset + size * dtype.itemsize + 64)
+            result = block[offset : offset + size * dtype.itemsize].view(dtype)
+            native([*arrays[:3], result], pieces)
+            compare(result, want, 2e-5, f"{offset} bytes from a line, at {level}")
+            assert (block[:offset] == POISON).all() and (block[offset + result.nbytes :] == POISON).all()
+        for moved in (0, 5):  # in place: there the plain loop decides
+            memory = np.append(arrays[0], np.zeros(moved, dtype))[moved:]
+            right = expected(kernel, [memory.copy(), *arrays[1:]])[3]
+            native([memory, *arrays[1:3], memory], 3)
+            compare(memory, right, 2e-5, f"in place at {level}")
+    b = Builder((size,)).stage()
+    source, first, second = (b.slot(dtype, size) for _ in range(3))
+    value = b.load(source, b.point)
+    b.store(first, b.point, b.op("add", value, value))
+    b.store(second, b.point, b.op("mul", value, value))
+    arrays = arrays_for(b.kernel())
+    want = expected(b.kernel(), arrays)
+    for level, shift in itertools.product(RUNNABLE, (0, 32)):
+        blocks = [poisoned(size * dtype.itemsize), poisoned(size * dtype.itemsize + shift)]
+        results = [block[at : at + size * dtype.itemsize].view(dtype) for block, at in zip(blocks, (0, shift), strict=True)]
+        Native(b.kernel(), level)([arrays[0], *results])
+        for got, right in zip(results, want[1:], strict=True):
+            compare(got, right, 2e-5, f"{shift} bytes apart at {level}")
 
 
 @pytest.mark.parametrize("block", range(4))

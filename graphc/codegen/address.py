@@ -97,6 +97,10 @@ class Addresses:
     def bind(self, slot: int, pointer: str, dtype: np.dtype) -> None:
         self._slots[slot] = pointer, STORAGE[dtype]
 
+    def base(self, slot: int) -> str:
+        """The address of a slot's first element."""
+        return self._slots[slot][0]
+
     def track(self, keys: Iterable[Key]) -> None:
         """Start following keys, at level 0."""
         for key in keys:

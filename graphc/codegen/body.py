@@ -40,6 +40,7 @@ class Body:
         self.addresses = addresses
         self.errors = errors  # pointer to the error record
         self.padded: frozenset[int] = frozenset()  # slots where memory goes on past the last lane
+        self.streamed: frozenset[int] = frozenset()  # slots with aligned results that are stored past the caches
         self.values: dict[int, tuple[Value, ...]] = {}
         self._fills: dict[tuple[str, str, int], str] = {}
 
@@ -92,6 +93,15 @@ class Body:
             slots = [[""] * (longest - len(part)) + part for part in parts]
             lines[starts[0] :] = [line for row in zip(*slots, strict=True) for line in row if line]
         return tuple(values)
+
+    def prefetch(self, load: Load, distance: int) -> None:
+        """Ask for the vectors of a load, `distance` elements further on. An address past the end does no harm."""
+        a, name = self.addresses, "@llvm.prefetch.p0"
+        self.fn.module.declare(name, f"void {name}(ptr, i32, i32, i32)")
+        pointer = a.step(load.slot, a.pointer(load.slot, load.offset), str(distance))
+        for copy in range(len(a.copies)):
+            at = a.step(load.slot, pointer, str(a.copy_step(load.offset, copy)))
+            self.fn.do(f"call void {name}(ptr {at}, i32 0, i32 2, i32 1)")
 
     def _turns(self, instr: Instr) -> bool:
         a = self.addresses
@@ -285,6 +295,8 @@ class Body:
         elif abs(stride) != 1:
             for lane in range(live):
                 memory.store(b, self._lane(x, f"i64 {lane}"), a.step(instr.slot, pointer, str(lane * stride)))
+        elif instr.slot in self.streamed:
+            memory.store_streaming(b, x, pointer)
         elif stride > 0:
             memory.store_first(b, x, pointer, lanes if instr.slot in self.padded else live)
         else:

@@ -43,7 +43,8 @@ class Module:
         self._declarations[name] = f"declare {signature}"
 
     def add_global(self, text: str) -> None:
-        self._globals.append(text)
+        if text not in self._globals:
+            self._globals.append(text)
 
     def function(self, name: str, params: Sequence[tuple[str, str]], result: str = "void", attributes: str = "") -> Function:
         fn = Function(self, name, params, result, attributes)

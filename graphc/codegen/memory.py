@@ -14,6 +14,7 @@ from graphc.types import bool_, int32, is_bool
 STORAGE = {dtype: "i8" if dtype == bool_ else name for dtype, name in ELEMENT.items()}
 
 ALL = "splat (i1 true)"
+STREAMING = "!0 = !{i32 1}"  # what marks a store as one past the caches
 
 
 def storage_type(dtype: np.dtype, lanes: int) -> str:
@@ -72,6 +73,13 @@ def store_storage(b: LaneBuilder, stored: str, dtype: np.dtype, lanes: int, poin
     name = f"@llvm.masked.store.{_suffix(dtype, lanes)}.p0"
     b.fn.module.declare(name, f"void {name}({type_}, ptr, <{lanes} x i1>)")
     b.fn.do(f"call void {name}({type_} {stored}, ptr align {align} {pointer}, <{lanes} x i1> {mask.name})")
+
+
+def store_streaming(b: LaneBuilder, x: Value, pointer: str) -> None:
+    """Consecutive lanes in whole vectors of the target, to an address aligned to those, past the caches."""
+    b.fn.module.add_global(STREAMING)
+    stored = f"{storage_type(x.dtype, x.lanes)} {to_storage(b, x)}"
+    b.fn.do(f"store {stored}, ptr {pointer}, align {b.target.vector_bytes}, !nontemporal !0")
 
 
 def store_first(b: LaneBuilder, x: Value, pointer: str, live: int) -> None:

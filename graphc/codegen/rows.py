@@ -27,6 +27,8 @@ from graphc.index import axes_of, flatten
 from graphc.kernel import Load, Reduce, Slot, Store, instructions
 from graphc.types import int32, int64, is_float, row_major_strides
 
+LEAST_AHEAD, MOST_AHEAD = 1 << 15, 1 << 18  # bytes of a row that the first cache does not hold, and the second does
+FAR = 1 << 24  # bytes, of which most are in memory
 CHAIN = 256  # additions in a row to one accumulator
 
 Accumulators = list[list[Accumulator]]  # for each Reduce of a stage, one for each copy
@@ -53,9 +55,27 @@ class RowEmitter:
         self.flat = flatten(axes_of(plan.kernel.inner, len(plan.kernel.outer)), row_major_strides(plan.kernel.inner))
         self.live = [stage for stage in plan.stages if plan.points or not stage.inner]
         self.stage_keys = {id(stage): self._keys(stage) for stage in self.live}
+        self.waiting, self.ahead = self._read_again()
         self.keys = list(dict.fromkeys(key for stage in self.live for key in self.stage_keys[id(stage)]))
         self.addresses.track(self.keys)
         self._run(placed for stage in self.live for placed in stage.at(0))
+
+    def _read_again(self) -> tuple[PlannedStage | None, tuple[Load, ...]]:
+        """A stage that reads long rows for the second time, and what of the next row it may ask memory for meanwhile."""
+        plan = self.plan
+        stages = [stage for stage in self.live if stage.inner]
+        if plan.columns or len(stages) < 2 or not plan.kernel.outer:
+            return None, ()
+        first, second = ({p.instr for p in stage.body if isinstance(p.instr, Load)} for stage in stages[:2])
+        row = len(plan.kernel.outer) - 1
+        found = []
+        for load in sorted(first & second, key=lambda load: load.slot):
+            bytes_ = plan.points * load.dtype.itemsize
+            if load.gather or load.where or not LEAST_AHEAD <= bytes_ <= MOST_AHEAD or plan.kernel.outer[row] * bytes_ < FAR:
+                continue
+            if load.offset.stride(row) and self.addresses.lane_stride(load.offset) == 1:
+                found.append(load)
+        return stages[1], tuple(found)
 
     def _argument(self, position: int) -> str:
         at = self.fn.op(f"getelementptr ptr, ptr %args, i64 {position}")
@@ -192,6 +212,8 @@ class RowEmitter:
         """The body at one element of the row, or at one group of them."""
         across = not self.plan.columns and self.plan.lanes > 1
         copies = self.addresses.copies
+        for load in self.ahead if stage is self.waiting else ():
+            self.body.prefetch(load, load.offset.stride(len(self.plan.kernel.outer) - 1) or 0)
         result = [list(each) for each in accs]
         which = iter(result)
         for placed in stage.at(self.plan.deepest):

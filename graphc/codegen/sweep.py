@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from graphc.codegen.address import Copy
 from graphc.codegen.builder import Module
@@ -18,6 +19,7 @@ from graphc.codegen.keep import keep
 from graphc.codegen.kernel import KernelCode, Phase
 from graphc.codegen.loops import repeat
 from graphc.codegen.rows import RowEmitter
+from graphc.codegen.streaming import emit_streaming, streams
 from graphc.codegen.sweep_plan import Groups, column_groups, plan_sweep
 from graphc.codegen.target import Target
 from graphc.codegen.tiles import emit_tiles
@@ -79,6 +81,9 @@ def _columns(rows: RowEmitter) -> int:
         rows.enter_unit()
         if blocks == 1:
             _all_columns(rows, groups)
+        elif streams(rows):
+            plainly = partial(_some_columns, rows, groups, "%begin", "%end", per_block, blocks)
+            emit_streaming(rows, groups, per_block, blocks, lambda at: _group(rows, at, groups.copies), plainly)
         else:
             _some_columns(rows, groups, "%begin", "%end", per_block, blocks)
         return blocks
