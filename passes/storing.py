@@ -8,12 +8,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 from graphc.graph import Node
 from graphc.index import axes_of
 from graphc.op import Kind
-from graphc.passes.access import leaves
+from graphc.passes.access import Read, leaves
 from graphc.passes.cluster import Cluster
 from graphc.passes.clusters import Clusters
 
@@ -38,7 +39,7 @@ def stored_nodes(clusters: Clusters, order: Sequence[Cluster], kept: Collection[
         for read in clusters.reads[node]:
             if clusters.owner.get(read.base) is not cluster:
                 needed.setdefault(cluster, set()).add(read.base)
-                times[read.base] = max(times.get(read.base, 1), _times_read(read.base, node))
+                times[read.base] = max(times.get(read.base, 1), _times_read(read, node))
     for cluster in order:
         for base in needed.get(cluster, ()):
             readers.setdefault(base, []).append(cluster)
@@ -67,12 +68,14 @@ def _traffic(base: Node, node: Node) -> int:
     return base.type.nbytes if SMALL * base.type.size > node.type.size > 1 else 0
 
 
-def _times_read(base: Node, reader: Node) -> int:
-    """How often `reader` reads each element of `base`: more than once through windows that overlap. (What is spread over whole
-    rows is computed once for each row.)"""
-    points = (reader.inputs[0] if reader.op.kind is Kind.REDUCE else reader).type.size
-    times = points // max(base.type.size, 1)
-    return times if 1 < times < SMALL else 1
+def _times_read(read: Read, reader: Node) -> int:
+    """How often `reader` reads each element: more than once through windows that overlap. (What is spread along whole axes is
+    computed once for all of them.)"""
+    shape = (reader.inputs[0] if reader.op.kind is Kind.REDUCE else reader).type.shape
+    axes = {axis for index in read.index for axis in index.axes()}
+    if len(axes) < sum(size > 1 for size in shape):
+        return 1
+    return math.prod(shape) // max(read.base.type.size, 1)
 
 
 def _is_worth_storing(base: Node, node: Node, stored: set[Node]) -> bool:

@@ -206,3 +206,9 @@ def test_costly_functions_do_not_pile_up_in_one_kernel() -> None:
         y = y**2.5
     body = graphc.compile(y).program.body
     assert len(body) == 3 and len({launch.kernel for launch in body}) == 2
+
+
+def test_scalars_are_computed_again_by_kernels_of_any_size() -> None:
+    rate = graphc.state("rate", np.float64(0.5)).astype("float32")
+    program = graphc.compile([graphc.input("x", (10,)) * rate, graphc.input("y", (3,)) * rate]).program
+    assert len(program.body) == 2 and not any(buffer.space is Space.ARENA for buffer in program.buffers)
