@@ -185,6 +185,13 @@ def test_custom_vjp_of_two_inputs_to_second_order() -> None:
     assert run(graphc.grad(none(x, y), [x, y]), x=2.0, y=3.0) == [1, 0]
 
 
+def test_the_gradient_of_a_standard_deviation_of_0_is_0() -> None:
+    x = f64("x", 2, 3)
+    value, gradient = run([x.std(axis=1), graphc.grad(x.std(axis=1).sum(), x)], x=[[1, 1, 1], [1, 2, 3]])
+    assert np.allclose(value, [0, np.sqrt(2 / 3)]) and (gradient[0] == 0).all() and gradient[1][2] > 0
+    assert np.isnan(run(f64("e", 0).std(), e=np.zeros(0)))
+
+
 def test_custom_vjp_takes_numbers_and_arrays_for_gradients() -> None:
     x = f64("x", 3)
     for given in (np.array([1.0, 2.0, 3.0]), [np.array([1, 2, 3])]):

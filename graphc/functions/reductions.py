@@ -82,8 +82,10 @@ def _variance(name: str, x: Any, axis: Any, correction: float, keepdims: bool) -
 
 
 def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
-    """Standard deviation, the root of `var`."""
-    return ew.sqrt(_variance("std", x, axis, correction, keepdims))
+    """Standard deviation, the root of `var`. Where it is 0 its gradient is 0, as PyTorch's."""
+    squared = _variance("std", x, axis, correction, keepdims)
+    none = ew.equal(squared, 0)
+    return ew.where(none, 0, ew.sqrt(ew.where(none, 1, squared)))
 
 
 def _nonempty(x: Tensor, axis: Any, name: str) -> None:
