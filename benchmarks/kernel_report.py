@@ -108,10 +108,10 @@ def targets(rows: list[Row], limits: Limits, odd: dict[str, float]) -> Iterator[
     ahead = [row for row in rows if row["family"] == "contraction" and "ahead" in row]
     for peer in dict.fromkeys(row["best peer"] for row in ahead):
         against = [row for row in ahead if row["best peer"] == peer]
-        worst = min(against, key=lambda row: row["ahead"])
+        least = min(against, key=lambda row: row["ahead"])
         met = sum(row["ahead"] >= AHEAD[peer] for row in against)
-        what = f"calls of {len(against)} products where {peer} is the best peer ({met} met): {worst['case']}"
-        yield what, AHEAD[peer], worst["ahead"]
+        what = f"calls of {len(against)} products where {peer} is the best peer ({met} met): {least['case']}"
+        yield what, AHEAD[peer], least["ahead"]
 
 
 def triads(nbytes: float, limits: Limits) -> list[tuple[str, str]]:
@@ -122,7 +122,9 @@ def triads(nbytes: float, limits: Limits) -> list[tuple[str, str]]:
 
 
 def print_targets(rows: list[Row], limits: Limits, odd: dict[str, float]) -> list[dict[str, Any]]:
-    found = [{"what": what, "wanted": wanted, "reached": reached} for what, wanted, reached in targets(rows, limits, odd)]
+    found: list[dict[str, Any]] = [
+        {"what": what, "wanted": wanted, "reached": reached} for what, wanted, reached in targets(rows, limits, odd)
+    ]
     print(f"\n{f'targets, {plural(limits.threads)}':88}{'target':>8}{'reached':>9}")
     for one in found:
         verdict = "met" if one["reached"] >= one["wanted"] else "NOT MET"
@@ -149,6 +151,7 @@ def plot(rows: list[Row], path: Path) -> bool:
         places = [at + position * height for at in range(len(names))]
         axes.barh(places, [shares.get(name) or 0 for name in names], height, label=plural(threads))
     axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel("share of the machine's limit, kernels alone")
     axes.legend()

@@ -63,7 +63,7 @@ def graphc_runner(case: Case, arrays: list[np.ndarray], threads: int) -> tuple[C
             return [parameter.numpy()]
 
         return run, step
-    special = {
+    special: dict[str, Callable[..., Any]] = {
         "conv2d": lambda x, w: F.conv2d(x, w, padding=case.shape[-1] // 2),
         "gather": lambda rows, table: graphc.take(table, rows, axis=0),
         "scatter_add": lambda rows, v: graphc.scatter_add(rows, v, TABLE_ROWS),
