@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -29,7 +30,7 @@ _FUNCTIONS = {
     64: "pthread_mutex_unlock", 72: "pthread_cond_wait", 80: "pthread_cond_broadcast",
 }  # fmt: skip
 
-_SPIN_NS = 40_000  # how long a thread that waits spins before it sleeps
+_SPIN_NS = 40_000  # how long a thread that waits spins before it sleeps, and a caller's patience with those who sleep
 
 _lock = threading.Lock()
 _pools: dict[int, Pool] = {}
@@ -64,7 +65,7 @@ def shared(workers: int, library: jit.Library) -> Pool:
 class Pool:
     """`parallel(handle, ...)` is the native fork-join primitive over `workers` threads, the caller included."""
 
-    def __init__(self, workers: int, library: jit.Library, processors: int | None = None):
+    def __init__(self, workers: int, library: jit.Library, processors: int | None = None, patience_ns: int = _SPIN_NS):
         self.workers = workers
         self.parallel = library.address("parallel")
         self._memory = aligned_block(_POOL_BYTES + _BOX_BYTES * workers, 128)
@@ -73,7 +74,8 @@ class Pool:
         # Threads that outnumber the processors would spin in each other's way.
         spins = _spins(library) if workers <= (processors or available_processors()) else 0
         self._memory[:] = 0
-        for offset, value in ((0, workers), (8, spins), (40, int(signal.SIG_SETMASK))):
+        patience = patience_ns * _ticks_per_ms(library) // 1_000_000
+        for offset, value in ((0, workers), (8, spins), (40, int(signal.SIG_SETMASK)), (88, patience)):
             self._field(offset, value)
         for offset, name in _FUNCTIONS.items():
             self._field(offset, jit.libc_address(name) if name != "syscall" or os.uname().sysname == "Linux" else 0)
@@ -97,6 +99,16 @@ def _spins(library: jit.Library) -> int:
     times = 500
     best = min(_elapsed_ns(pause, times) for _ in range(3))
     return max(times * _SPIN_NS // max(best, 1), 1)
+
+
+@cache
+def _ticks_per_ms(library: jit.Library) -> int:
+    clock = ctypes.CFUNCTYPE(ctypes.c_int64)(library.address("pool_clock"))
+    start, first = time.perf_counter_ns(), clock()
+    while time.perf_counter_ns() - start < 200_000:
+        pass
+    ticks = clock() - first
+    return ticks * 1_000_000 // (time.perf_counter_ns() - start)
 
 
 def _elapsed_ns(function: Callable[[int], None], argument: int) -> int:

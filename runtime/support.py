@@ -19,7 +19,7 @@ def library(provider: Provider) -> jit.Library:
     """`provider` gives the object bytes when they are first needed."""
     with _lock:
         if not _library:
-            _library.append(jit.load(provider(), ["parallel", "pool_pause", "python", "call", "drive"]))
+            _library.append(jit.load(provider(), ["parallel", "pool_pause", "pool_clock", "python", "call", "drive"]))
         return _library[0]
 
 

@@ -37,7 +37,7 @@ PARALLEL = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 2,
 def pool_library(futex: bool | None = None) -> jit.Library:
     module = llvm.new_module(host_target())
     emit_pool(module, host_target(), futex)
-    return jit.load(llvm.emit_object(str(module), host_target()), ["parallel", "pool_pause"])
+    return jit.load(llvm.emit_object(str(module), host_target()), ["parallel", "pool_pause", "pool_clock"])
 
 
 @cache
@@ -133,7 +133,7 @@ def meeting() -> jit.Library:
 
 @pytest.mark.parametrize("futex", [None, False])
 def test_two_workers_run_at_the_same_time(futex):
-    pool = Pool(2, pool_library(futex), processors=2)
+    pool = Pool(2, pool_library(futex), processors=2, patience_ns=0)
     for _ in range(20):
         args = np.zeros(4, np.int64)
         PARALLEL(pool.parallel)(pool.handle, meeting().address("meet"), args.ctypes.data, 2, 1, None, 0)
@@ -141,11 +141,56 @@ def test_two_workers_run_at_the_same_time(futex):
         time.sleep(0.0002)  # now and then asleep
 
 
+def switches() -> int:
+    """How often the threads of this process were woken."""
+    return sum(
+        int(line.split()[1])
+        for task in os.listdir("/proc/self/task")
+        for line in open(f"/proc/self/task/{task}/status")
+        if line.startswith("voluntary")
+    )
+
+
+@pytest.mark.parametrize("futex", [None, False])
+def test_small_phases_far_apart_wake_nobody_and_those_in_a_row_do(futex):
+    if not os.path.isdir("/proc/self/task"):
+        pytest.skip("reads /proc")
+    pool = Pool(2, pool_library(futex), processors=2, patience_ns=10_000_000)
+    job = Job(pool, 64, delay=1000)
+    job.run()
+    time.sleep(0.05)  # asleep
+    before = switches()
+    for _ in range(20):
+        time.sleep(0.02)
+        job.run()
+    assert switches() - before < 40  # our own sleeps, 20 of them
+    before = switches()
+    end = time.perf_counter() + 0.05
+    while time.perf_counter() < end:
+        job.run()
+    time.sleep(0.05)
+    assert switches() - before >= 2  # ours, in the line before, and a worker's when it sleeps again
+    assert (job.counts == job.counts[0]).all()
+
+
+def test_a_long_phase_wakes_who_sleeps_before_long():
+    if not os.path.isdir("/proc/self/task"):
+        pytest.skip("reads /proc")
+    pool = Pool(2, pool_library(), processors=2, patience_ns=40_000)
+    long = Job(pool, 64, delay=200_000)
+    long.run()
+    time.sleep(0.05)
+    before = switches()
+    long.run()
+    time.sleep(0.05)
+    assert (long.counts == 2).all() and switches() - before >= 2  # ours, in the line before, and a worker's
+
+
 def test_workers_keep_denormals_whatever_their_maker_does():
     if not host_target().triple.startswith("x86_64"):
         pytest.skip("sets MXCSR")
     get, put = float_control()
-    pool, args = Pool(2, pool_library(), processors=2), np.zeros(4, np.int64)
+    pool, args = Pool(2, pool_library(), processors=2, patience_ns=0), np.zeros(4, np.int64)
     call, meet, before = PARALLEL(pool.parallel), meeting().address("meet"), get()
     put(0x9FC0)  # flush to zero, denormals are zero: threads inherit this
     try:
@@ -338,6 +383,6 @@ def test_a_process_may_end_while_workers_spin():
 def test_the_support_object_for_other_machines_needs_nothing_but_memcpy(level, system):
     data = support_object(level_target(level, system))
     if system == "Linux":
-        assert elf_symbols(data) == ({"parallel", "pool_pause", "python", "call", "drive"}, {"memcpy"})
+        assert elf_symbols(data) == ({"parallel", "pool_pause", "pool_clock", "python", "call", "drive"}, {"memcpy"})
     else:
         assert data[:4] == b"\xcf\xfa\xed\xfe"  # Mach-O, 64 bits

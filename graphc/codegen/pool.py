@@ -1,7 +1,7 @@
 """The native thread pool, as LLVM text: workers that live in native code, and the fork-join primitive that gives them a phase.
 
     void parallel(ptr pool, ptr fn, ptr args, i64 units, i64 grain, ptr scratch_base, i64 scratch_stride)
-    void pool_pause(i64 times)                                      for the runtime, to measure how long a spin is
+    void pool_pause(i64 times), i64 pool_clock()                    for the runtime, to measure how long a spin is, and a tick
 
 A pool is one block of `POOL_BYTES + BOX_BYTES * workers` bytes, 128-byte aligned and never freed. The runtime fills its header
 and zeroes the rest; workers are started by the first `parallel`. (Zeroing the rest again makes it a pool without workers: what a
@@ -9,7 +9,7 @@ forked child needs.) Functions of the C library come by pointer, so the object h
 
     0 workers, the caller included    16 pthread_create     40 SIG_SETMASK              64 pthread_mutex_unlock
     8 spins before sleeping           24 pthread_detach     48 syscall (Linux)          72 pthread_cond_wait
-                                      32 pthread_sigmask    56 pthread_mutex_lock       80 pthread_cond_broadcast
+    88 patience, in ticks             32 pthread_sigmask    56 pthread_mutex_lock       80 pthread_cond_broadcast
     128 the signals that workers block     256 a mutex     384 a condition variable     512 state, zero at first
 
 A job is cut into one contiguous range for each worker; worker i has range i in its box, so that from phase to phase a worker
@@ -17,6 +17,10 @@ meets the rows that lie in its cache. A box's claim word is (job number << 32 | 
 compare-and-swap owns the units subtracted: the worker itself, in ever smaller pieces, then any other that has nothing left to do.
 A claim succeeds only while its job runs, and a job ends only when every claimed unit is done, so whoever holds a claim may trust
 the rest of the box, and nobody waits for a worker that is asleep or descheduled: the others do its range.
+
+To wake a thread takes its waker 3 to 50 us, a phase worth splitting may take 3. So while others sleep, the caller works alone
+until its patience is at an end, in small pieces, before it wakes them; and where such phases follow one another, each within
+the patience, and add up to it, the next one wakes them at once: they will find work whenever they look.
 
 A second caller finds the pool busy and runs its phase itself. Waiting is spinning, then sleeping: on a futex under Linux, else on
 the condition variable.
@@ -35,9 +39,10 @@ BOX_BYTES = 128
 
 # Header, in bytes.
 _WORKERS, _SPINS, _CREATE, _DETACH, _SIGMASK, _SETMASK = range(0, 48, 8)
-_SIGNALS = 128
+_PATIENCE, _SIGNALS = 88, 128
 # State, one cache line pair for each kind of traffic: the caller's, the sleepers', the finishers'.
 _BUSY, _STARTED, _JOB = 512, 516, 520
+_MISSED, _ENDED, _BEGAN, _WAKE_AT = 528, 536, 544, 552  # ticks worked while others slept, clock values; 0: wake nobody
 _SLEEPERS = 640
 _OUTSTANDING, _JOINING = 768, 776
 # A worker's box. The job number is the upper half of the claim word, and what its worker sleeps on.
@@ -54,17 +59,19 @@ def emit_pool(module: Module, target: Target, futex: bool | None = None) -> None
     if futex is None:
         futex = "linux" in target.triple
     _emit_pause(module, target)
+    _emit_clock(module, target)
     if futex:
         emit_futex(module, 98 if target.triple.startswith("aarch64") else 202)
     else:
         emit_condition(module)
+    _emit_rouse(module)
     _emit_work(module)
     _emit_worker(module, target)
     _emit_start(module)
     _emit_parallel(module, target)
     for fn in module.functions:
         fn.attributes = "nounwind"
-        fn.linkage = "" if fn.name in ("parallel", "pool_pause") else "internal"
+        fn.linkage = "" if fn.name in ("parallel", "pool_pause", "pool_clock") else "internal"
 
 
 def _box(fn: Function, pool: str, index: str) -> str:
@@ -95,10 +102,32 @@ def _emit_pause(module: Module, target: Target) -> None:
     fn.ret()
 
 
+def _emit_clock(module: Module, target: Target) -> None:
+    """A clock that is cheap to read and runs on at one speed."""
+    counter = "llvm.readsteadycounter" if target.triple.startswith("aarch64") else "llvm.readcyclecounter"
+    module.declare(counter, f"i64 @{counter}()")
+    fn = module.function("pool_clock", [], "i64")
+    fn.ret(fn.op(f"call i64 @{counter}()"))
+
+
+def _emit_rouse(module: Module) -> None:
+    """@rouse(pool, boxes): wake who sleeps and has a range."""
+    fn = module.function("rouse", [("ptr", "pool"), ("i64", "boxes")])
+    write(fn, "i64", "0", "%pool", _WAKE_AT)
+    write(fn, "i64", "0", "%pool", _MISSED)
+    with fn.loop("1", "%boxes") as loop:
+        box = _box(fn, "%pool", loop.index)
+        with fn.when(fn.op(f"icmp ne i32 {read(fn, 'i32', box, _ASLEEP)}, 0")):
+            fn.do(f"call void @unpark(ptr %pool, ptr {at(fn, box, _NUMBER)})")
+        loop.next()
+    fn.ret()
+
+
 def _emit_work(module: Module) -> None:
     """@work(pool, index): run what is left of every range of the job, beginning with one's own."""
     fn = module.function("work", [("ptr", "pool"), ("i64", "index")])
     boxes = read(fn, "i64", _box(fn, "%pool", "%index"), _BOXES)
+    caller = fn.op("icmp eq i64 %index, 0")
     with fn.loop("0", boxes) as others:
         position = fn.op(f"add i64 %index, {others.index}")
         wrapped = fn.op(f"sub i64 {position}, {boxes}")
@@ -115,13 +144,20 @@ def _emit_work(module: Module) -> None:
         distance = fn.op(f"mul i64 %index, {read(fn, 'i64', box, _STRIDE)}")
         mine = fn.op(f"getelementptr i8, ptr {scratch}, i64 {distance}")
         # Half of what is left, and no crumbs: few calls, and near the end pieces small enough to share.
-        count = _extreme(fn, "umin", _extreme(fn, "umax", fn.op(f"lshr i64 {left}, 1"), least), left)
+        wake_at = fn.op(f"select i1 {caller}, i64 {read(fn, 'i64', '%pool', _WAKE_AT)}, i64 0")
+        others_sleep = fn.op(f"icmp ne i64 {wake_at}, 0")
+        half = fn.op(f"select i1 {others_sleep}, i64 0, i64 {fn.op(f'lshr i64 {left}, 1')}")
+        count = _extreme(fn, "umin", _extreme(fn, "umax", half, least), left)
         rest = fn.op(f"sub i64 {claim}, {count}")
         swap = fn.op(f"cmpxchg ptr {box}, i64 {claim}, i64 {rest} acq_rel acquire")
         fn.branch(fn.op(f"extractvalue {{ i64, i1 }} {swap}, 1"), "run", "look")
         fn.start("run")
         begin = fn.op(f"sub i64 {end}, {left}")
         fn.do(f"call void {kernel}(ptr {args}, i64 {begin}, i64 {fn.op(f'add i64 {begin}, {count}')}, ptr {mine})")
+        with fn.when(others_sleep):
+            late = fn.op(f"icmp sge i64 {fn.op('call i64 @pool_clock()')}, {wake_at}")
+            with fn.when(late):
+                fn.do(f"call void @rouse(ptr %pool, i64 {boxes})")
         before = fn.op(f"atomicrmw sub ptr {at(fn, '%pool', _OUTSTANDING)}, i64 {count} seq_cst")
         fn.branch(fn.op(f"icmp eq i64 {before}, {count}"), "last", "look")
         fn.start("last")
@@ -213,15 +249,31 @@ def _emit_parallel(module: Module, target: Target) -> None:
     # Order the claims before the look for sleepers, see @worker.
     fn.do("fence seq_cst")
     sleepers = fn.op(f"icmp ne i64 {read(fn, 'i64', '%pool', _SLEEPERS)}, 0")
-    with fn.when(sleepers), fn.loop("1", boxes) as loop:
-        box = _box(fn, "%pool", loop.index)
-        with fn.when(fn.op(f"icmp ne i32 {read(fn, 'i32', box, _ASLEEP)}, 0")):
-            fn.do(f"call void @unpark(ptr %pool, ptr {at(fn, box, _NUMBER)})")
-        loop.next()
+    with fn.when(sleepers):
+        _be_patient(fn, boxes)
     fn.do("call void @work(ptr %pool, i64 0)")
     _join(fn, target)
+    with fn.when(sleepers):
+        now = fn.op("call i64 @pool_clock()")
+        alone = fn.op(f"sub i64 {now}, {read(fn, 'i64', '%pool', _BEGAN)}")
+        write(fn, "i64", fn.op(f"add i64 {read(fn, 'i64', '%pool', _MISSED)}, {alone}"), "%pool", _MISSED)
+        write(fn, "i64", now, "%pool", _ENDED)
+        write(fn, "i64", "0", "%pool", _WAKE_AT)
     write(fn, "i32", "0", "%pool", _BUSY, "release")
     fn.ret()
+
+
+def _be_patient(fn: Function, boxes: str) -> None:
+    """Decide when to wake those who sleep."""
+    patience, now = load(fn, "i64", "%pool", _PATIENCE), fn.op("call i64 @pool_clock()")
+    gap = fn.op(f"sub i64 {now}, {read(fn, 'i64', '%pool', _ENDED)}")
+    soon = fn.op(f"icmp ule i64 {gap}, {patience}")
+    missed = fn.op(f"select i1 {soon}, i64 {read(fn, 'i64', '%pool', _MISSED)}, i64 0")
+    write(fn, "i64", missed, "%pool", _MISSED)
+    write(fn, "i64", now, "%pool", _BEGAN)
+    write(fn, "i64", fn.op(f"add i64 {now}, {patience}"), "%pool", _WAKE_AT)
+    with fn.when(fn.op(f"icmp uge i64 {missed}, {patience}")):
+        fn.do(f"call void @rouse(ptr %pool, i64 {boxes})")
 
 
 def _publish(fn: Function) -> str:
