@@ -129,6 +129,7 @@ FUNCTIONS: dict[str, list[Case]] = {
         Case(inputs=CLASSES), Case((), {"weight": W3, "label_smoothing": 0.2}, [(6, 3, 2), some_ignored(3, 6, 2)]),
         Case((), {"ignore_index": 1}, [(6, 3), some_ignored(3, 6, index=1)]),
         Case((), {"label_smoothing": 0.3, "weight": W3}, [(6, 3), distributions(6, 3)]), Case(inputs=[(3,), labels(3)]),
+        Case((), {"ignore_index": -1}, [(6, 3), distributions(6, 3)]),
     ),
     "nll_loss": reductions(
         Case(inputs=CLASSES), Case((), {"weight": W3}, [(6, 3, 2), some_ignored(3, 6, 2)]),

@@ -1,6 +1,7 @@
 """Arguments: the same names, order and defaults as PyTorch's, and an error that names the argument for all that is not there.
 
-`REFUSED` is the list of options that are missing: PyTorch takes these values, graphc says that it does not.
+`REFUSED` is the list of options that are missing: PyTorch takes these values, graphc says that it does not. `VALUES` are those of
+options that are there.
 """
 
 from __future__ import annotations
@@ -183,3 +184,46 @@ def test_no_other_option_is_missing() -> None:
 
 def test_the_cpu_is_a_device() -> None:
     assert nn.Linear(3, 2, device="cpu").weight.shape == nn.Linear(3, 2, device=torch.device("cpu")).weight.shape == (2, 3)
+
+
+X, IMAGE = graphc.input("x", (2, 3, 5)), torch.zeros(2, 3, 5)
+LABELS = graphc.input("labels", (3,), "int64")
+# values that PyTorch takes, for options and operands that graphc has: by name, both calls
+VALUES: list[tuple[str, Any, Any]] = [
+    # guessed from the number of axes, which is deprecated
+    *(("dim", lambda f=f: getattr(F, f)(X), lambda f=f: getattr(torch.nn.functional, f)(IMAGE)) for f in ("softmax", "softmin")),
+    ("dim", lambda: nn.LogSoftmax()(X), lambda: torch.nn.LogSoftmax()(IMAGE)),
+    # what is no norm has no bounded derivative
+    *(("p", lambda p=p: F.normalize(X, p), lambda p=p: torch.nn.functional.normalize(IMAGE, p)) for p in (0.5, 0, -1)),
+    # shapes follow from shapes alone
+    ("num_classes", lambda: F.one_hot(LABELS), lambda: torch.nn.functional.one_hot(torch.tensor([0, 1, 2]))),
+    ("output_size", lambda: nn.AdaptiveAvgPool1d(0)(X), lambda: torch.nn.AdaptiveAvgPool1d(0)(IMAGE)),
+    # dropout1d's layout
+    ("input", lambda: nn.Dropout2d()(X), lambda: torch.nn.Dropout2d()(IMAGE)),
+    # a division by 0, or a logarithm of what is below 0
+    ("eps", lambda: nn.GaussianNLLLoss(eps=0), lambda: torch.nn.GaussianNLLLoss(eps=0)),
+    ("eps", lambda: nn.PoissonNLLLoss(eps=-1), lambda: torch.nn.PoissonNLLLoss(eps=-1)),
+    ("eps", lambda: nn.LayerNorm(5, eps=-1), lambda: torch.nn.LayerNorm(5, eps=-1)),
+    ("beta", lambda: nn.Softplus(0.0)(X), lambda: torch.nn.Softplus(0.0)(IMAGE)),
+    # ignored there
+    ("channels", lambda: nn.InstanceNorm1d(4)(X), lambda: torch.nn.InstanceNorm1d(4)(IMAGE)),
+    # a function of the step says it, or opt.lr = ...
+    *(
+        ("lr", lambda kind=kind: getattr(optim, kind)(nn.Linear(1, 1).parameters(), lr=torch.tensor(0.1)),
+         lambda kind=kind: getattr(torch.optim, kind)(torch.nn.Linear(1, 1).parameters(), lr=torch.tensor(0.1)))
+        for kind in OPTIMIZERS
+    ),
+    ("dampening", lambda: optim.SGD(nn.Linear(1, 1).parameters(), dampening=-1),
+     lambda: torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), dampening=-1)),
+    # graphc's parameters have names of their own
+    ("params", lambda: optim.SGD(nn.Linear(1, 1).named_parameters()),
+     lambda: torch.optim.SGD(torch.nn.Linear(1, 1).named_parameters())),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "mine", "peer"), [pytest.param(*one, id=f"{one[0]}-{i}") for i, one in enumerate(VALUES)])
+@pytest.mark.filterwarnings("ignore")
+def test_values_that_are_missing_are_refused_by_name(name: str, mine: Any, peer: Any) -> None:
+    peer()
+    with _refusal(name):
+        mine()

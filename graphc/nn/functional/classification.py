@@ -151,7 +151,7 @@ def _from_probabilities(
     with rule("cross_entropy", x, t):
         if t.shape != x.shape:
             raise ShapeError(f"a float target holds class probabilities, shaped as the logits {x.shape}; got {t.shape}")
-        if ignore_index != -100:
+        if ignore_index >= 0:  # no class has a negative number
             raise InputError("ignore_index applies to class indices, not to class probabilities")
     t = fn.astype(t, x.dtype)
     if smoothing:
