@@ -180,6 +180,16 @@ def test_long_bodies_side_by_side(dtype: np.dtype) -> None:
     check_kernel(softmax(70, 500, dtype), arrays_for(softmax(70, 500, dtype)))
 
 
+def test_bools_alone() -> None:
+    """Registers full of bools, which have more lanes than any other."""
+    for shape in ((1,), (63,), (64,), (65,), (1000,), (7, 129), (33, 64)):
+        b = Builder(shape).stage()
+        one, row, result = (b.slot(bool_, size) for size in (b.size, shape[-1], b.size))
+        both = b.op("and", b.load(one, b.point), b.op("not", b.load(row, b.axes[-1])))
+        b.store(result, b.point, b.op("ne", both, b.const(True, bool_)))
+        check_kernel(b.kernel(), arrays_for(b.kernel()))
+
+
 def test_rows_asked_for_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long rows in memory, of which the next one is fetched while one is worked on; there is none after the last."""
     monkeypatch.setattr(sweep_rows, "FAR", 0)

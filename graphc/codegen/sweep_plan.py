@@ -181,7 +181,7 @@ def plan_sweep(kernel: Sweep, target: Target) -> Plan:
     extents = outer + inner
     has_lanes = bool(outer if columns else inner) and extents[last] > 1
     lane_extent = extents[last] if has_lanes else 1
-    lanes = min(_lanes(kernel, target), 1 << (lane_extent - 1).bit_length())
+    lanes = min(_lanes(kernel, last, target), 1 << (lane_extent - 1).bit_length())
     lane_axis = last if lanes > 1 else None
     tile_axis = _tile_axis(kernel, last) if columns and lanes > 1 else None
     levels = [1] * len(outer) + [FIRST_INNER + j for j in range(len(inner))]
@@ -210,9 +210,13 @@ def _tile_axis(kernel: Sweep, lane: int) -> int | None:
     return axis
 
 
-def _lanes(kernel: Sweep, target: Target) -> int:
-    """A register of the narrowest common type that is not bool; wider types take several registers."""
-    widths = {instr.dtype.itemsize for instr in instructions(kernel) if not isinstance(instr, Coordinate)} - {1}
+def _lanes(kernel: Sweep, last: int, target: Target) -> int:
+    """A register of the narrowest common type that is not bool, or of bools alone where these lie in a row; wider types take
+    several registers."""
+    body = [instr for instr in instructions(kernel) if not isinstance(instr, Coordinate)]
+    widths = {instr.dtype.itemsize for instr in body} - {1}
+    if not widths and all(instr.offset.stride(last) in (0, 1) for instr in body if isinstance(instr, (Load, Store))):
+        return target.lanes(1)
     return target.lanes(8 if widths == {8} else 4)
 
 
