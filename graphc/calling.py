@@ -80,6 +80,8 @@ def learn(
     native: Native,
 ) -> None:
     """A call was answered by `native`; `names` are those of its inputs, in the order of positional arguments."""
+    if any(value is None for value in (*args, *kwargs.values())):  # no input, so another call of this form may have more of them
+        return
     given, wanted = (*names[: len(args)], *kwargs), native.signature.names
     if sorted(given) == sorted(wanted):  # else some were left to their defaults
         pick = None if given == wanted else itemgetter(*map(given.index, wanted))

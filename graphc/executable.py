@@ -59,7 +59,7 @@ class Executable:
         self._arguments: Arguments | None = None
         self._declared: Declared | None = None
         self._native: Native | None = None
-        self._traced: dict[Any, _Traced] = {}  # by the types for which it was traced
+        self._traced: dict[Any, _Traced] = {}  # by the types for which it was traced, and the arguments that were None
         self._by_signature: dict[Any, _Traced] = {}  # by those of a call's arrays: float64 ones may count as float32
         self._in_float32: bool | None = None  # whether they last did
         self._randomness: tuple[State, State] | None = None  # seed and counter
@@ -107,8 +107,12 @@ class Executable:
     def _of_arguments(self, args: Any, kwargs: Any, form: Form | None = None) -> tuple[dict[str, np.ndarray], _Traced]:
         """A call's arrays by name, and what is compiled for their signature."""
         assert self._arguments is not None
-        arrays = form.arrays((*args, *kwargs.values())) if form is not None else self._arguments.arrays(args, kwargs)
-        key = tuple((name, array.shape, array.dtype.num) for name, array in arrays.items())
+        empty = self._arguments.empty(args, kwargs)
+        if form is not None and not empty:
+            arrays = form.arrays((*args, *kwargs.values()))
+        else:
+            arrays = self._arguments.arrays(args, kwargs)
+        key = (*((name, array.shape, array.dtype.num) for name, array in arrays.items()), *empty)
         found = self._by_signature.get(key)
         if found is None:
             types = {name: TensorType(array.dtype, array.shape) for name, array in arrays.items()}
@@ -118,16 +122,18 @@ class Executable:
     def _trace(self, types: Types, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Traced:
         """What is compiled for arguments of these types, in which float64 stands for float32 where all states are of that."""
         narrow = narrowed(types)
+        empty = self._arguments.empty(args, kwargs) if self._arguments is not None else ()
         if narrow == types:
-            known = self._traced.get(tuple(types.items()))
-            return known or self._compile_traced(types, *self._call_function(types, args, kwargs))
-        known = self._traced.get(tuple(narrow.items()))
+            known = self._traced.get((*types.items(), *empty))
+            return known or self._compile_traced((*types.items(), *empty), *self._call_function(types, args, kwargs))
+        known = self._traced.get((*narrow.items(), *empty))
         guess = known.float32 if known else self._in_float32
         if guess is None:
             guess = seems_float32(self._function, getattr(self, "opt", None))
         refused: GraphcError | None = None
         for tried in (narrow, types) if guess else (types, narrow):
-            known = self._traced.get(tuple(tried.items()))
+            key = (*tried.items(), *empty)
+            known = self._traced.get(key)
             try:
                 result, inputs = (None, []) if known else self._call_function(tried, args, kwargs)
             except GraphcError as error:  # it may be right with the other types
@@ -136,20 +142,20 @@ class Executable:
             verdict = known.float32 if known else computes_in_float32(result)
             if verdict == (tried is narrow):
                 self._in_float32 = verdict
-                return known or self._compile_traced(tried, result, inputs)
+                return known or self._compile_traced(key, result, inputs)
         raise refused or InputError("the function reads other states for float32 arguments than for float64 ones")
 
     def _call_function(self, types: Types, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, list[Tensor]]:
         assert self._function is not None and self._arguments is not None
         return self._arguments.call(self._function, types, args, kwargs, self._training)
 
-    def _compile_traced(self, types: Types, result: Any, inputs: Sequence[Tensor]) -> _Traced:
+    def _compile_traced(self, key: Any, result: Any, inputs: Sequence[Tensor]) -> _Traced:
         declared = self._drawing(self._declare(result, inputs))
         self._apply_pending(declared)
         native = Native(declared.graph, self.options, self._threads, declared.earlier)
         if self._native is None:  # not the latest: in training, that is the odd last batch
             self._declared, self._native = declared, native
-        made = self._traced[tuple(types.items())] = _Traced(declared, native, computes_in_float32(result))
+        made = self._traced[key] = _Traced(declared, native, computes_in_float32(result))
         return made
 
     def _finish(self, declared: Declared, native: Native, arrays: list[np.ndarray], out: Any) -> Any:

@@ -109,9 +109,17 @@ class Arguments:
                 values[name] = value
         return values
 
+    def empty(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names of arguments that may be left out and are None: no inputs, but the function sees them as they are."""
+        if self.signature is None or not any(value is None for value in (*args, *kwargs.values())):
+            return ()
+        given = [name for name, value in self.bind(args, kwargs).items() if value is None and name in self.signature.parameters]
+        return tuple(name for name in given if self.signature.parameters[name].default is not inspect.Parameter.empty)
+
     def arrays(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """The same as arrays of graphc's types; lists and Python numbers take the default types."""
-        return {name: as_array(value, None, f"input {name}") for name, value in self.bind(args, kwargs).items()}
+        """The same as arrays of graphc's types, without those of `empty`; lists and Python numbers take the default types."""
+        bound, empty = self.bind(args, kwargs), self.empty(args, kwargs)
+        return {name: as_array(value, None, f"input {name}") for name, value in bound.items() if name not in empty}
 
     def call(
         self,
@@ -123,11 +131,10 @@ class Arguments:
     ) -> tuple[Any, list[Tensor]]:
         """Trace: the function's result on input tensors of these types, and those tensors."""
         inputs = {name: input(name, one.shape, one.dtype) for name, one in types.items()}
-        tensors = list(inputs.values())
-        positional = tensors[: len(args)]
-        keywords = dict(zip(list(inputs)[len(args) :], tensors[len(args) :], strict=True))
+        given = {name: inputs.get(name) for name in self.bind(args, kwargs)}  # None where that was given
+        positional = list(given.values())[: len(args)]
         with tracing(training), fresh_streams():
-            return function(*positional, **{name: keywords[name] for name in kwargs}), tensors
+            return function(*positional, **{name: given[name] for name in kwargs}), list(inputs.values())
 
 
 def updates_by_state(updates: Any) -> dict[State, Any]:

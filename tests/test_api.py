@@ -83,6 +83,21 @@ def test_parameters_of_functions():
     assert graphc.compile(lambda a, mode="sum": a.sum() if mode == "sum" else a)(A).shape == ()  # defaults are not inputs
 
 
+def test_none_is_no_input_and_reaches_the_function():
+    f = graphc.compile(lambda x, mask=2.0, *, bias=None: (x if mask is None else x * mask) if bias is None else x + bias)
+    for _ in range(2):
+        assert np.array_equal(f(A), 2 * A) and np.array_equal(f(A, None), A) and np.array_equal(f(A, mask=None), A)
+        assert np.array_equal(f(A, 3.0), 3 * A) and np.array_equal(f(A, A, bias=None), A * A)
+        assert np.array_equal(f(A, None, bias=A), 2 * A) and np.array_equal(f(x=A, mask=None, bias=A), 2 * A)
+        assert np.array_equal(f(A.astype("f8"), None), A)
+    for wrong in (lambda: f(None), lambda: f(x=None, mask=A), lambda: graphc.compile(lambda *a: a[0])(None)):
+        with pytest.raises(graphc.DTypeError, match="input (x|a0): expected numbers, got NoneType"):
+            wrong()
+    attend = graphc.compile(nn.MultiheadAttention(4, 2))
+    x = np.ones((3, 1, 4), np.float32)
+    assert np.array_equal(attend(x, x, x)[0], attend(x, x, x, None)[0])
+
+
 def test_modules_take_any_number_of_rows():
     model = nn.Linear(3, 2)
     predict = graphc.compile(model)
