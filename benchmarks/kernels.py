@@ -3,10 +3,10 @@
     python -m benchmarks kernels --families contraction softmax --threads 1 2
     GRAPHC_CPU=x86-64-v3 python -m benchmarks kernels
 
-The machine comes first: multiply-adds in registers and bytes from each cache level, at the instruction-set level in use. Then
-each framework runs the cases in a process of its own, on as many processors as threads, one after the other, in `--turns` turns;
-the best time of each case counts, and the best of each limit. NumPy and PyTorch write into arrays made beforehand where their
-functions take `out=`, as graphc does; JAX has no such thing, so its times include fresh results.
+The machine comes first, and again after each turn: multiply-adds in registers and bytes from each cache level, at the
+instruction-set level in use. Each framework runs the cases in a process of its own, on as many processors as threads, one after
+the other, in `--turns` turns; the best time of each case counts, and the best of each limit. NumPy and PyTorch write into arrays
+made beforehand where their functions take `out=`, as graphc does; JAX has no such thing, so its times include fresh results.
 
 Prints tables and targets, and writes `kernels.json` and, where matplotlib is installed, `kernels.png`. A whole run takes some
 four minutes.
@@ -88,13 +88,12 @@ def turns(
     """The best of all turns: limits, and times by framework and case."""
     limits = machine.measure(threads, options.seconds)
     found: dict[str, kernel_report.Times] = {framework: {} for framework in frameworks}
-    for turn in range(options.turns):
-        if turn:
-            limits = limits.best(machine.measure(threads, options.seconds))
+    for _ in range(options.turns):
         for framework in frameworks:
             for name, times in in_process(framework, threads).items():
                 earlier = found[framework].get(name, times)
                 found[framework][name] = {key: min(value, earlier[key]) for key, value in times.items()}
+        limits = limits.best(machine.measure(threads, options.seconds))
     return limits, found
 
 
