@@ -69,6 +69,7 @@ class Executable:
         self._written = [span(array) for array in written if array.nbytes]
         self._held = [span(array) for array in self.states]
         self._locks, self._writes = locks_of(self.states), bool(written)
+        self._sole_lock = self._locks[0] if len(self._locks) == 1 else None
         self._call = None
         if self.support is not None and pointer.DIRECT:
             self._specification = Specification(self.entry, self.inputs, self.outputs, self.first_output, written, read)
@@ -84,10 +85,10 @@ class Executable:
         arrays, or those of `out`."""
         if out is None:
             out = (np.empty(*self._only),) if self._only else tuple(map(np.empty, self._shapes, self._dtypes))
-        if not self._locks:
-            return self._take(inputs, out)
-        lock, *others = self._locks
-        if others:
+        lock = self._sole_lock
+        if lock is None:
+            if not self._locks:
+                return self._take(inputs, out)
             with self.guarded():
                 return self._take(inputs, out)
         # what `guarded` does, written out for one lock

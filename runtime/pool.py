@@ -22,7 +22,7 @@ from graphc.runtime import jit
 from graphc.runtime.arena import aligned_block
 from graphc.runtime.pointer import address
 
-# The layout of a pool, in bytes; see graphc/codegen/pool.py.
+# The layout of a pool, in bytes; see graphc/codegen/pool_layout.py.
 _POOL_BYTES, _BOX_BYTES = 896, 128
 _SIGNALS, _MUTEX, _CONDITION, _STATE = 128, 256, 384, 512
 _FUNCTIONS = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 from graphc.codegen.builder import Module
 from graphc.codegen.words import at, load, read
 
-# In the pool's header, in bytes; see graphc/codegen/pool.py.
+# In the pool's header, in bytes; see graphc/codegen/pool_layout.py.
 SYSCALL, LOCK, UNLOCK, COND_WAIT, BROADCAST = range(48, 88, 8)
 MUTEX, CONDITION = 256, 384
 

@@ -29,29 +29,13 @@ the condition variable.
 from __future__ import annotations
 
 from graphc.codegen import fpenv
-from graphc.codegen.builder import Function, Module
+from graphc.codegen import pool_layout as layout
+from graphc.codegen.builder import Module
+from graphc.codegen.fork_join import emit_parallel
 from graphc.codegen.parking import emit_condition, emit_futex
+from graphc.codegen.pool_layout import box_of, extreme, pause
 from graphc.codegen.target import Target
 from graphc.codegen.words import at, load, read, write
-
-POOL_BYTES = 896
-BOX_BYTES = 128
-
-# Header, in bytes.
-_WORKERS, _SPINS, _CREATE, _DETACH, _SIGMASK, _SETMASK = range(0, 48, 8)
-_PATIENCE, _SIGNALS = 88, 128
-# State, one cache line pair for each kind of traffic: the caller's, the sleepers', the finishers'.
-_BUSY, _STARTED, _JOB = 512, 516, 520
-_MISSED, _ENDED, _BEGAN, _WAKE_AT = 528, 536, 544, 552  # ticks worked while others slept, clock values; 0: wake nobody
-_SLEEPERS = 640
-_OUTSTANDING, _JOINING = 768, 776
-# A worker's box. The job number is the upper half of the claim word, and what its worker sleeps on.
-_CLAIM, _NUMBER, _FN, _ARGS, _END, _LEAST, _SCRATCH, _STRIDE, _BOXES = 0, 4, 8, 16, 24, 32, 40, 48, 56
-_POOL, _INDEX, _ASLEEP = 64, 72, 80
-
-_JOB_PARAMS = [
-    ("ptr", "pool"), ("ptr", "fn"), ("ptr", "args"), ("i64", "units"), ("i64", "grain"), ("ptr", "scratch"), ("i64", "stride"),
-]  # fmt: skip
 
 
 def emit_pool(module: Module, target: Target, futex: bool | None = None) -> None:
@@ -68,36 +52,16 @@ def emit_pool(module: Module, target: Target, futex: bool | None = None) -> None
     _emit_work(module)
     _emit_worker(module, target)
     _emit_start(module)
-    _emit_parallel(module, target)
+    emit_parallel(module, target)
     for fn in module.functions:
         fn.attributes = "nounwind"
         fn.linkage = "" if fn.name in ("parallel", "pool_pause", "pool_clock") else "internal"
 
 
-def _box(fn: Function, pool: str, index: str) -> str:
-    distance = fn.op(f"add i64 {fn.op(f'mul i64 {index}, {BOX_BYTES}')}, {POOL_BYTES}")
-    return fn.op(f"getelementptr i8, ptr {pool}, i64 {distance}", "box")
-
-
-def _extreme(fn: Function, kind: str, a: str, b: str) -> str:
-    fn.module.declare(f"llvm.{kind}.i64", f"i64 @llvm.{kind}.i64(i64, i64)")
-    return fn.op(f"call i64 @llvm.{kind}.i64(i64 {a}, i64 {b})")
-
-
-def _pause(fn: Function, target: Target) -> None:
-    """Tell the processor that this is a spin loop."""
-    if target.triple.startswith("aarch64"):
-        fn.module.declare("llvm.aarch64.isb", "void @llvm.aarch64.isb(i32)")
-        fn.do("call void @llvm.aarch64.isb(i32 15)")
-    else:
-        fn.module.declare("llvm.x86.sse2.pause", "void @llvm.x86.sse2.pause()")
-        fn.do("call void @llvm.x86.sse2.pause()")
-
-
 def _emit_pause(module: Module, target: Target) -> None:
     fn = module.function("pool_pause", [("i64", "times")])
     with fn.loop("0", "%times") as loop:
-        _pause(fn, target)
+        pause(fn, target)
         loop.next()
     fn.ret()
 
@@ -113,12 +77,12 @@ def _emit_clock(module: Module, target: Target) -> None:
 def _emit_rouse(module: Module) -> None:
     """@rouse(pool, boxes): wake who sleeps and has a range."""
     fn = module.function("rouse", [("ptr", "pool"), ("i64", "boxes")])
-    write(fn, "i64", "0", "%pool", _WAKE_AT)
-    write(fn, "i64", "0", "%pool", _MISSED)
+    write(fn, "i64", "0", "%pool", layout.WAKE_AT)
+    write(fn, "i64", "0", "%pool", layout.MISSED)
     with fn.loop("1", "%boxes") as loop:
-        box = _box(fn, "%pool", loop.index)
-        with fn.when(fn.op(f"icmp ne i32 {read(fn, 'i32', box, _ASLEEP)}, 0")):
-            fn.do(f"call void @unpark(ptr %pool, ptr {at(fn, box, _NUMBER)})")
+        box = box_of(fn, "%pool", loop.index)
+        with fn.when(fn.op(f"icmp ne i32 {read(fn, 'i32', box, layout.ASLEEP)}, 0")):
+            fn.do(f"call void @unpark(ptr %pool, ptr {at(fn, box, layout.NUMBER)})")
         loop.next()
     fn.ret()
 
@@ -126,28 +90,28 @@ def _emit_rouse(module: Module) -> None:
 def _emit_work(module: Module) -> None:
     """@work(pool, index): run what is left of every range of the job, beginning with one's own."""
     fn = module.function("work", [("ptr", "pool"), ("i64", "index")])
-    boxes = read(fn, "i64", _box(fn, "%pool", "%index"), _BOXES)
+    boxes = read(fn, "i64", box_of(fn, "%pool", "%index"), layout.BOXES)
     caller = fn.op("icmp eq i64 %index, 0")
     with fn.loop("0", boxes) as others:
         position = fn.op(f"add i64 %index, {others.index}")
         wrapped = fn.op(f"sub i64 {position}, {boxes}")
         victim = fn.op(f"select i1 {fn.op(f'icmp sge i64 {position}, {boxes}')}, i64 {wrapped}, i64 {position}")
-        box = _box(fn, "%pool", victim)
+        box = box_of(fn, "%pool", victim)
         fn.jump("look")
         fn.start("look")
-        claim = read(fn, "i64", box, _CLAIM, "acquire")
+        claim = read(fn, "i64", box, layout.CLAIM, "acquire")
         left = fn.op(f"and i64 {claim}, {0xFFFFFFFF}")
         fn.branch(fn.op(f"icmp eq i64 {left}, 0"), "empty", "take")
         fn.start("take")
-        least, end = read(fn, "i64", box, _LEAST), read(fn, "i64", box, _END)
-        kernel, args, scratch = (read(fn, "ptr", box, offset) for offset in (_FN, _ARGS, _SCRATCH))
-        distance = fn.op(f"mul i64 %index, {read(fn, 'i64', box, _STRIDE)}")
+        least, end = read(fn, "i64", box, layout.LEAST), read(fn, "i64", box, layout.END)
+        kernel, args, scratch = (read(fn, "ptr", box, offset) for offset in (layout.FN, layout.ARGS, layout.SCRATCH))
+        distance = fn.op(f"mul i64 %index, {read(fn, 'i64', box, layout.STRIDE)}")
         mine = fn.op(f"getelementptr i8, ptr {scratch}, i64 {distance}")
         # Half of what is left, and no crumbs: few calls, and near the end pieces small enough to share.
-        wake_at = fn.op(f"select i1 {caller}, i64 {read(fn, 'i64', '%pool', _WAKE_AT)}, i64 0")
+        wake_at = fn.op(f"select i1 {caller}, i64 {read(fn, 'i64', '%pool', layout.WAKE_AT)}, i64 0")
         others_sleep = fn.op(f"icmp ne i64 {wake_at}, 0")
         half = fn.op(f"select i1 {others_sleep}, i64 0, i64 {fn.op(f'lshr i64 {left}, 1')}")
-        count = _extreme(fn, "umin", _extreme(fn, "umax", half, least), left)
+        count = extreme(fn, "umin", extreme(fn, "umax", half, least), left)
         rest = fn.op(f"sub i64 {claim}, {count}")
         swap = fn.op(f"cmpxchg ptr {box}, i64 {claim}, i64 {rest} acq_rel acquire")
         fn.branch(fn.op(f"extractvalue {{ i64, i1 }} {swap}, 1"), "run", "look")
@@ -158,14 +122,14 @@ def _emit_work(module: Module) -> None:
             late = fn.op(f"icmp sge i64 {fn.op('call i64 @pool_clock()')}, {wake_at}")
             with fn.when(late):
                 fn.do(f"call void @rouse(ptr %pool, i64 {boxes})")
-        before = fn.op(f"atomicrmw sub ptr {at(fn, '%pool', _OUTSTANDING)}, i64 {count} seq_cst")
+        before = fn.op(f"atomicrmw sub ptr {at(fn, '%pool', layout.OUTSTANDING)}, i64 {count} seq_cst")
         fn.branch(fn.op(f"icmp eq i64 {before}, {count}"), "last", "look")
         fn.start("last")
-        joining = read(fn, "i32", "%pool", _JOINING, "seq_cst")
+        joining = read(fn, "i32", "%pool", layout.JOINING, "seq_cst")
         fn.branch(fn.op(f"icmp ne i32 {joining}, 0"), "waken", "look")
         fn.start("waken")
-        write(fn, "i32", "0", "%pool", _JOINING, "seq_cst")
-        fn.do(f"call void @unpark(ptr %pool, ptr {at(fn, '%pool', _JOINING)})")
+        write(fn, "i32", "0", "%pool", layout.JOINING, "seq_cst")
+        fn.do(f"call void @unpark(ptr %pool, ptr {at(fn, '%pool', layout.JOINING)})")
         fn.jump("look")
         fn.start("empty")
         others.next()
@@ -176,8 +140,8 @@ def _emit_worker(module: Module, target: Target) -> None:
     """@worker(box): what a thread of the pool runs, for ever."""
     fn = module.function("worker", [("ptr", "box")], "ptr")
     fpenv.enter(fn, target)
-    pool, index = load(fn, "ptr", "%box", _POOL), load(fn, "i64", "%box", _INDEX)
-    spins = load(fn, "i64", pool, _SPINS)
+    pool, index = load(fn, "ptr", "%box", layout.POOL), load(fn, "i64", "%box", layout.INDEX)
+    spins = load(fn, "i64", pool, layout.SPINS)
     start = fn.block
     fn.jump("idle")
     fn.start("idle")
@@ -185,10 +149,10 @@ def _emit_worker(module: Module, target: Target) -> None:
     fn.jump("spin")
     fn.start("spin")
     fn.do("%spun = phi i64 [ 0, %idle ], [ %again, %still ]")
-    fn.do(f"%number = load atomic i32, ptr {at(fn, '%box', _NUMBER)} acquire, align 4")
+    fn.do(f"%number = load atomic i32, ptr {at(fn, '%box', layout.NUMBER)} acquire, align 4")
     fn.branch(fn.op("icmp ne i32 %number, %seen"), "job", "still")
     fn.start("still")
-    _pause(fn, target)
+    pause(fn, target)
     fn.do("%again = add i64 %spun, 1")
     fn.branch(fn.op(f"icmp slt i64 %again, {spins}"), "spin", "tired")
     fn.start("job")
@@ -196,17 +160,17 @@ def _emit_worker(module: Module, target: Target) -> None:
     fn.jump("idle")
     # Announce the sleep, then look once more: a caller stores the claim, then looks for sleepers.
     fn.start("tired")
-    write(fn, "i32", "1", "%box", _ASLEEP)
-    fn.do(f"atomicrmw add ptr {at(fn, pool, _SLEEPERS)}, i64 1 seq_cst")
+    write(fn, "i32", "1", "%box", layout.ASLEEP)
+    fn.do(f"atomicrmw add ptr {at(fn, pool, layout.SLEEPERS)}, i64 1 seq_cst")
     fn.do("fence seq_cst")
-    number = read(fn, "i32", "%box", _NUMBER, "seq_cst")
+    number = read(fn, "i32", "%box", layout.NUMBER, "seq_cst")
     fn.branch(fn.op(f"icmp eq i32 {number}, %seen"), "asleep", "awake")
     fn.start("asleep")
-    fn.do(f"call void @park(ptr {pool}, ptr {at(fn, '%box', _NUMBER)}, i32 %seen)")
+    fn.do(f"call void @park(ptr {pool}, ptr {at(fn, '%box', layout.NUMBER)}, i32 %seen)")
     fn.jump("awake")
     fn.start("awake")
-    write(fn, "i32", "0", "%box", _ASLEEP)
-    fn.do(f"atomicrmw sub ptr {at(fn, pool, _SLEEPERS)}, i64 1 seq_cst")
+    write(fn, "i32", "0", "%box", layout.ASLEEP)
+    fn.do(f"atomicrmw sub ptr {at(fn, pool, layout.SLEEPERS)}, i64 1 seq_cst")
     fn.jump("idle")
 
 
@@ -214,115 +178,18 @@ def _emit_start(module: Module) -> None:
     """@start(pool): start the workers. Where the system grants fewer threads, those that there are do all the work. They block
     signals, which thus go to threads that the program knows."""
     fn = module.function("start", [("ptr", "pool")])
-    create, detach, sigmask = (load(fn, "ptr", "%pool", offset) for offset in (_CREATE, _DETACH, _SIGMASK))
+    create, detach, sigmask = (load(fn, "ptr", "%pool", offset) for offset in (layout.CREATE, layout.DETACH, layout.SIGMASK))
     old, thread = fn.op("alloca [128 x i8], align 16", "old"), fn.op("alloca ptr", "thread")
-    how = fn.op(f"trunc i64 {load(fn, 'i64', '%pool', _SETMASK)} to i32")
-    fn.do(f"call i32 {sigmask}(i32 {how}, ptr {at(fn, '%pool', _SIGNALS)}, ptr {old})")
-    with fn.loop("1", load(fn, "i64", "%pool", _WORKERS)) as loop:
-        box = _box(fn, "%pool", loop.index)
-        fn.do(f"store ptr %pool, ptr {at(fn, box, _POOL)}")
-        fn.do(f"store i64 {loop.index}, ptr {at(fn, box, _INDEX)}")
+    how = fn.op(f"trunc i64 {load(fn, 'i64', '%pool', layout.SETMASK)} to i32")
+    fn.do(f"call i32 {sigmask}(i32 {how}, ptr {at(fn, '%pool', layout.SIGNALS)}, ptr {old})")
+    with fn.loop("1", load(fn, "i64", "%pool", layout.WORKERS)) as loop:
+        box = box_of(fn, "%pool", loop.index)
+        fn.do(f"store ptr %pool, ptr {at(fn, box, layout.POOL)}")
+        fn.do(f"store i64 {loop.index}, ptr {at(fn, box, layout.INDEX)}")
         failed = fn.op(f"call i32 {create}(ptr {thread}, ptr null, ptr @worker, ptr {box})")
         with fn.when(fn.op(f"icmp eq i32 {failed}, 0")):
             fn.do(f"call i32 {detach}(ptr {fn.op(f'load ptr, ptr {thread}')})")
         loop.next()
     fn.do(f"call i32 {sigmask}(i32 {how}, ptr {old}, ptr null)")
-    write(fn, "i32", "1", "%pool", _STARTED)
+    write(fn, "i32", "1", "%pool", layout.STARTED)
     fn.ret()
-
-
-def _emit_parallel(module: Module, target: Target) -> None:
-    fn = module.function("parallel", _JOB_PARAMS)
-    # Claim words count in 32 bits; a phase of more units than that (or none) runs on the calling thread.
-    fn.branch(fn.op(f"icmp ult i64 {fn.op('sub i64 %units, 1')}, {2**31}"), "try", "alone")
-    fn.start("try")
-    swap = fn.op(f"cmpxchg ptr {at(fn, '%pool', _BUSY)}, i32 0, i32 1 acquire monotonic")
-    fn.branch(fn.op(f"extractvalue {{ i32, i1 }} {swap}, 1"), "mine", "alone")
-    fn.start("alone")
-    fn.do("call void %fn(ptr %args, i64 0, i64 %units, ptr %scratch)")
-    fn.ret()
-
-    fn.start("mine")
-    with fn.when(fn.op(f"icmp eq i32 {read(fn, 'i32', '%pool', _STARTED)}, 0")):
-        fn.do("call void @start(ptr %pool)")
-    boxes = _publish(fn)
-    # Order the claims before the look for sleepers, see @worker.
-    fn.do("fence seq_cst")
-    sleepers = fn.op(f"icmp ne i64 {read(fn, 'i64', '%pool', _SLEEPERS)}, 0")
-    with fn.when(sleepers):
-        _be_patient(fn, boxes)
-    fn.do("call void @work(ptr %pool, i64 0)")
-    _join(fn, target)
-    with fn.when(sleepers):
-        now = fn.op("call i64 @pool_clock()")
-        alone = fn.op(f"sub i64 {now}, {read(fn, 'i64', '%pool', _BEGAN)}")
-        write(fn, "i64", fn.op(f"add i64 {read(fn, 'i64', '%pool', _MISSED)}, {alone}"), "%pool", _MISSED)
-        write(fn, "i64", now, "%pool", _ENDED)
-        write(fn, "i64", "0", "%pool", _WAKE_AT)
-    write(fn, "i32", "0", "%pool", _BUSY, "release")
-    fn.ret()
-
-
-def _be_patient(fn: Function, boxes: str) -> None:
-    """Decide when to wake those who sleep."""
-    patience, now = load(fn, "i64", "%pool", _PATIENCE), fn.op("call i64 @pool_clock()")
-    gap = fn.op(f"sub i64 {now}, {read(fn, 'i64', '%pool', _ENDED)}")
-    soon = fn.op(f"icmp ule i64 {gap}, {patience}")
-    missed = fn.op(f"select i1 {soon}, i64 {read(fn, 'i64', '%pool', _MISSED)}, i64 0")
-    write(fn, "i64", missed, "%pool", _MISSED)
-    write(fn, "i64", now, "%pool", _BEGAN)
-    write(fn, "i64", fn.op(f"add i64 {now}, {patience}"), "%pool", _WAKE_AT)
-    with fn.when(fn.op(f"icmp uge i64 {missed}, {patience}")):
-        fn.do(f"call void @rouse(ptr %pool, i64 {boxes})")
-
-
-def _publish(fn: Function) -> str:
-    """Write the job into the boxes. Returns how many."""
-    grain = _extreme(fn, "smax", "%grain", "1")
-    # as many ranges as there are workers, but none below the grain
-    whole = fn.op(f"udiv i64 {fn.op('sub i64 %units, 1')}, {grain}")
-    boxes = _extreme(fn, "umin", load(fn, "i64", "%pool", _WORKERS), fn.op(f"add i64 {whole}, 1"))
-    write(fn, "i64", "%units", "%pool", _OUTSTANDING)
-    number = fn.op(f"add i32 {load(fn, 'i32', '%pool', _JOB)}, 1")
-    fn.do(f"store i32 {number}, ptr {at(fn, '%pool', _JOB)}")
-    high = fn.op(f"shl i64 {fn.op(f'zext i32 {number} to i64')}, 32")
-    with fn.loop("0", boxes) as loop:
-        # the caller's own last: the others may begin
-        index = fn.op(f"sub i64 {fn.op(f'sub i64 {boxes}, 1')}, {loop.index}")
-        begin = fn.op(f"udiv i64 {fn.op(f'mul i64 %units, {index}')}, {boxes}")
-        following = fn.op(f"add i64 {index}, 1")
-        end = fn.op(f"udiv i64 {fn.op(f'mul i64 %units, {following}')}, {boxes}")
-        count = fn.op(f"sub i64 {end}, {begin}")
-        least = _extreme(fn, "umax", grain, fn.op(f"lshr i64 {fn.op(f'add i64 {count}, 7')}, 3"))
-        box = _box(fn, "%pool", index)
-        for type_, value, offset in (
-            ("ptr", "%fn", _FN), ("ptr", "%args", _ARGS), ("i64", end, _END), ("i64", least, _LEAST),
-            ("ptr", "%scratch", _SCRATCH), ("i64", "%stride", _STRIDE), ("i64", boxes, _BOXES),
-        ):  # fmt: skip
-            write(fn, type_, value, box, offset)
-        write(fn, "i64", fn.op(f"or i64 {high}, {count}"), box, _CLAIM, "release")
-        loop.next()
-    return boxes
-
-
-def _join(fn: Function, target: Target) -> None:
-    """Wait until no unit is outstanding: spin, then sleep until the last finisher sees that we do."""
-    spins = load(fn, "i64", "%pool", _SPINS)
-    with fn.loop("0", spins) as loop:
-        done = fn.op(f"icmp eq i64 {read(fn, 'i64', '%pool', _OUTSTANDING, 'acquire')}, 0")
-        go_on = fn.label("go_on")
-        fn.branch(done, "joined", go_on)
-        fn.start(go_on)
-        _pause(fn, target)
-        loop.next()
-    fn.jump("doze")
-    fn.start("doze")
-    write(fn, "i32", "1", "%pool", _JOINING, "seq_cst")
-    fn.do("fence seq_cst")
-    done = fn.op(f"icmp eq i64 {read(fn, 'i64', '%pool', _OUTSTANDING, 'seq_cst')}, 0")
-    fn.branch(done, "joined", "dozing")
-    fn.start("dozing")
-    fn.do(f"call void @park(ptr %pool, ptr {at(fn, '%pool', _JOINING)}, i32 1)")
-    fn.jump("doze")
-    fn.start("joined")
-    write(fn, "i32", "0", "%pool", _JOINING)
