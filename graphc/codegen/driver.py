@@ -200,6 +200,7 @@ def _tiles(
     width, columns, pitch = (_number(fn, field, kind) for field in (Kind.WIDTH, Kind.COLUMNS, Kind.PITCH))
     strip = i64.mul(fn, panel, _number(fn, Run.PANEL_STRIPS))
     strip_after = i64.add(fn, strip, _number(fn, Kind.STRIPS, kind))
+    half = fn.op(f"lshr i64 {i64.add(fn, i64.add(fn, strip, strip_after), 1)}, 1")
     stride = i64.select(fn, in_place, _number(fn, Run.C_ROW), width)
     tall, short = _pointer(fn, Kind.TALL, kind), _pointer(fn, Kind.SHORT, kind)
     a_row, a_step, height = (_number(fn, field) for field in (Run.A_ROW, Run.A_STEP, Run.ROWS))
@@ -215,14 +216,21 @@ def _tiles(
         rows = i64.select(fn, is_last, left, height)
         function = fn.op(f"select i1 {is_last}, ptr {short}, ptr {tall}")
         prefetch = _pointer(fn, Run.PREFETCH)
-        with fn.when(fn.op(f"and i1 {to_epilogue}, {fn.op(f'icmp ne ptr {prefetch}, null')}")):
-            i64.call(fn, prefetch, PREFETCH_PARAMS, "%args", "%batch", tile.index, rows, strip, strip_after)
+        asks = fn.op(f"and i1 {to_epilogue}, {fn.op(f'icmp ne ptr {prefetch}, null')}")
+        with fn.when(asks):
+            i64.call(fn, prefetch, PREFETCH_PARAMS, "%args", "%batch", tile.index, rows, strip, half)
         start = fn.op(f"select i1 {fresh}, ptr null, ptr {waiting_at}")
         into = fn.op(f"select i1 {in_place}, ptr {c_at}, ptr {waiting_at}")
         i64.call(
             fn, function, TILE_PARAMS,
             a_at, a_row, a_step, b, pitch, depth, start, into, stride, columns, rows, asked, ahead_step,
         )  # fmt: skip
+        # One half of the lines before a tile, the other before the epilogue of the tile above: as many misses as a core has
+        # room for, beside those of the tile.
+        with fn.when(asks):
+            below = i64.add(fn, tile.index, height)
+            rows_below = i64.minimum(fn, i64.sub(fn, m1, below), height)
+            i64.call(fn, prefetch, PREFETCH_PARAMS, "%args", "%batch", below, rows_below, half, strip_after)
         with fn.when(to_epilogue):
             function = _pointer(fn, Run.EPILOGUE)
             strip_loop(fn, function, waiting_at, width, "%batch", tile.index, rows, (strip, strip_after), _number(fn, Run.STRIP))
