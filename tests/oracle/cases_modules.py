@@ -15,7 +15,7 @@ ROW, IMAGE = (2, 3, 13), (2, 3, 9, 8)
 PAIR = [(4, 3), (4, 3)]
 W3 = np.array([0.5, 1.5, 1.0])
 SEVERAL = [Case(), Case(inputs=[(2, 3, 19)])]
-SINGLE = {"float64": 2e-6}  # PyTorch keeps 1/6, and CELU's 1/alpha, in single precision
+SINGLE = {"float64": 2e-6}  # PyTorch keeps the 1/6 of hardsigmoid, and CELU's 1/alpha, in single precision
 CLASSES = [(6, 3), labels(3, 6)]
 
 
@@ -145,7 +145,8 @@ def transformer(inputs: int) -> list[Case]:
 MODULES: dict[str, list[Case]] = {
     # activations
     **dict.fromkeys(("ReLU", "ReLU6", "Sigmoid", "Tanh", "LogSigmoid", "Softsign", "SiLU", "Mish", "SELU", "Identity"), SEVERAL),
-    **{name: [Case(limits=SINGLE), Case(inputs=[(2, 3, 19)], limits=SINGLE)] for name in ("Hardsigmoid", "Hardswish")},
+    "Hardsigmoid": [Case(limits=SINGLE), Case(inputs=[(2, 3, 19)], limits=SINGLE)],
+    "Hardswish": SEVERAL,
     "LeakyReLU": [*SEVERAL, Case((0.3,))],
     "Hardtanh": [*SEVERAL, Case((-0.5, 1.5))],
     "Softplus": [*SEVERAL, Case((2.5, 3.0))],

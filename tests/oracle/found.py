@@ -20,5 +20,6 @@ def table(found: dict[tuple[str, str], list[float]]) -> list[str]:
     for name in sorted({name for name, _ in found}, key=lambda name: (name.split(".")[0], name.lower())):
         errors = [found.get((name, dtype), []) for dtype in ("float32", "float64")]
         worst = [f"{max(one):.1e}" if one else "" for one in errors]
-        lines.append(f"{name:44} {sum(map(len, errors)):14}  {worst[0]:>8}  {worst[1]:>8}")
+        count = sum(len(one) for (other, _), one in found.items() if other == name)
+        lines.append(f"{name:44} {count:14}  {worst[0]:>8}  {worst[1]:>8}")
     return lines

@@ -6,7 +6,7 @@ calls give losses and the trained state.
 
 Errors are relative to the largest element of the tensor compared. A gradient that is 0 but for rounding (a key's bias in
 attention, what comes before a batch norm) is measured by the largest of all gradients, a loss by the mean size of the outputs
-that it sums.
+that it sums, at the step so far where that is largest: a single output may pass through 0.
 """
 
 from __future__ import annotations
@@ -109,14 +109,15 @@ def _compared(
     theirs, targets = list(peer.parameters()), [torch.tensor(array, requires_grad=array.dtype.kind == "f") for array in arrays]
     opt = torch.optim.SGD(theirs, lr=lr, momentum=0.9) if trained else None
     wrt = [*(x for x in targets if x.requires_grad), *theirs]
-    worst = 0.0
+    worst = scale = 0.0
     for count in range(steps if trained else 1):
         value, outputs = step(**inputs)
         tys = _many(peer_call(peer, *targets))
         tloss = _weighted(tys, lambda w, dtype=tys[0].dtype: torch.tensor(w, dtype=dtype))
         found = torch.autograd.grad(tloss, wrt, allow_unused=True) if wrt else []
         tgradients = [torch.zeros_like(x) if g is None else g for x, g in zip(wrt, found, strict=True)]
-        worst = max(worst, error(value, tloss.detach().numpy(), max(float(y.detach().abs().mean()) for y in tys)))
+        scale = max([scale, *(float(y.detach().abs().mean()) for y in tys)])
+        worst = max(worst, error(value, tloss.detach().numpy(), scale))
         if not count:
             worst = max(worst, _first(outputs, [t.detach().numpy() for t in tys], [t.detach().numpy() for t in tgradients]))
         if opt is not None:
