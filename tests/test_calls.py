@@ -3,6 +3,8 @@ still gets the treatment, or the error, of a first call."""
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
 from typing import NamedTuple
 
@@ -297,3 +299,30 @@ def test_steps_of_several_threads_take_turns_on_the_short_way():
     for thread in threads:
         thread.join()
     assert (weight.numpy() == -800).all()
+
+
+def test_references_are_counted():
+    """The built-in function returns what it was given, or None, or False: nothing may stay behind, nothing go too early."""
+    f = difference()
+    i = graphc.input("i", (3,), "int32")
+    g = graphc.compile(nn.functional.cross_entropy(graphc.input("z", (3, 5)), i))
+    z, bad = np.zeros((3, 5), np.float32), np.array([0, 9, 2], np.int32)
+    out = np.empty_like(X)
+
+    def calls() -> None:
+        f(X, Y)
+        f(X, Y, out=out)
+        f(X.T.copy().T, Y)
+        g(z=z, i=np.zeros(3, np.int32))
+        with pytest.raises(graphc.InputError):
+            g(z=z, i=bad)
+
+    def counts() -> list[int]:
+        gc.collect()
+        return [sys.getrefcount(one) for one in (X, Y, out, z, bad, np.ndarray, None, False)]
+
+    calls()
+    before = counts()
+    for _ in range(200):
+        calls()
+    assert all(abs(one - other) < 50 for one, other in zip(counts(), before, strict=True))
