@@ -69,9 +69,10 @@ class _Step:
 
 def scan_gradients(node: Node, v: ops.Cotangents) -> list[Tensor | None]:
     """Gradients of all operands of a scan; None where there is none."""
-    from graphc.autodiff import pull_back
+    from graphc.autodiff import gradients_where_any
 
     step = _Step(node)
+    unreached: set[Node] = set()
     count = len(step.carries)
     floats = [i for i, one in enumerate(step.carries) if is_float(one.type.dtype)]
     seen = [j for j in sorted(v) if j >= count]
@@ -80,10 +81,16 @@ def scan_gradients(node: Node, v: ops.Cotangents) -> list[Tensor | None]:
     last = [_input(f"g{i}", step.carries[i]) for i in floats]
     slices = [_input(f"v{j}", step.body.outputs[j]) for j in seen]
     targets = [one for one in step.body.inputs if is_float(one.type.dtype)]
-    found = pull_back([result(step.body.outputs[i]) for i in (*floats, *seen)], [result(x) for x in targets], [*last, *slices])
-    gradient = {x: g.node for x, g in zip(targets, found, strict=True) if x in step.carries or splat(g.node) != 0}
+    ys = [result(step.body.outputs[i]) for i in (*floats, *seen)]
+    found = dict(zip(targets, gradients_where_any(ys, [result(x) for x in targets], [*last, *slices]), strict=True))
+    for x in step.carries:
+        if x in found and found[x] is None:  # no trip passes a gradient on; the reversed loop carries zeros
+            found[x] = fn.zeros_like(result(x))
+            unreached.add(x)
+    gradient = {x: g.node for x, g in found.items() if g is not None and (x in step.carries or splat(g.node) != 0)}
     order = step.mark(gradient.values(), [one.node for one in (*last, *slices)])
-    return _Reversal(step, order, gradient, floats, last, dict(zip(seen, slices, strict=True)), v).run()
+    gradients = _Reversal(step, order, gradient, floats, last, dict(zip(seen, slices, strict=True)), v).run()
+    return [None if x in unreached else g for x, g in zip(step.body.inputs, gradients, strict=True)]
 
 
 def _input(name: str, like: Node) -> Tensor:

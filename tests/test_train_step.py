@@ -183,6 +183,7 @@ UNREACHED = {
     "stop_gradient of a level function": lambda p: graphc.floor(graphc.stop_gradient(p)),
     "a level function of stop_gradient": lambda p: graphc.stop_gradient(graphc.floor(p)) * 2,
     "a loop": _loop_of,
+    "a carry of a loop": lambda p: graphc.scan(lambda c, x: (graphc.stop_gradient(c) + x, None), p, graphc.ones((3, 2)))[0],
 }
 
 
