@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -47,3 +48,18 @@ def test_elsewhere_the_default_stays() -> None:
     opt = optim.SGD([nn.Parameter(np.zeros(1))], lr=lambda step: 0.5 * step)
     graphc.train_step(opt.all_parameters()[0].sum(), opt)
     assert (opt.steps * 0.5).dtype == np.float32 and graphc.where(opt.steps > 0, 0.1, 0.2).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        optim.cosine(0.1, 9, 2),
+        optim.constant(0.1),
+        optim.linear_warmup(optim.step_decay(0.1, 3), 5),
+        optim.sequential([optim.multi_step(0.1, [2, 3]), optim.exponential(0.1, 0.9), 0.3], [4, 6]),
+    ],
+)
+def test_an_optimizer_with_a_schedule_can_be_pickled(schedule: Callable[[Any], Any]) -> None:
+    opt = pickle.loads(pickle.dumps(optim.Adam([nn.Parameter(np.zeros(1))], lr=schedule)))
+    again = opt.param_groups[0]["lr"]
+    assert [rate(again, count) for count in (0, 3, 7)] == [rate(schedule, count) for count in (0, 3, 7)]

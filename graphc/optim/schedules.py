@@ -5,13 +5,15 @@
 
 The step is an int64 scalar tensor: the number of updates that the optimizer has made, so 0 at the first. Any function from it to
 a scalar is a schedule, and computes in float64: in it, Python's floats beside the step become that. Where a schedule takes a
-learning rate, it takes a number or another schedule, so they compose: `linear_warmup(step_decay(0.1, 30), 5)`.
+learning rate, it takes a number or another schedule, so they compose: `linear_warmup(step_decay(0.1, 30), 5)`. They are module-level functions with their first arguments given, so
+that an optimizer that has one can be pickled.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import graphc.functions as fn
@@ -49,20 +51,28 @@ def scaled(lr: Rate, factor: Schedule) -> Schedule:
     _check_rate(lr)
     if not callable(factor):
         raise InputError(f"factor must be a function of the step, got {factor!r}")
-    return lambda step: _value(lr, step) * _value(factor, step)
+    return partial(_scaled, lr, factor)
+
+
+def _scaled(lr: Rate, factor: Schedule, step: Tensor) -> Tensor:
+    return _value(lr, step) * _value(factor, step)
 
 
 def constant(lr: float) -> Schedule:
     """lr at every step; unlike a number it cannot be written later."""
     _check_rate(lr)
-    return lambda step: _value(lr, step)
+    return partial(_value, lr)
 
 
 def step_decay(lr: Rate, step_size: int, gamma: float = 0.1) -> Schedule:
     """lr gamma^floor(step / step_size)."""
     _check_count(step_size, "step_size")
     _check_factor(gamma, "gamma")
-    return scaled(lr, lambda step: fn.power(_f64(gamma), _f64(step // step_size)))
+    return scaled(lr, partial(_stepped, gamma, step_size))
+
+
+def _stepped(gamma: float, step_size: int, step: Tensor) -> Tensor:
+    return fn.power(_f64(gamma), _f64(step // step_size))
 
 
 def multi_step(lr: Rate, milestones: Sequence[int], gamma: float = 0.1) -> Schedule:
@@ -71,22 +81,21 @@ def multi_step(lr: Rate, milestones: Sequence[int], gamma: float = 0.1) -> Sched
         raise InputError(f"milestones must be a list of integers, got {milestones!r}")
     for mark in milestones:
         _check_count(mark, "milestones", 0)
-    marks = sorted(milestones)
     _check_factor(gamma, "gamma")
+    return scaled(lr, partial(_past, sorted(milestones), gamma))
 
-    def factor(step: Tensor) -> Tensor:
-        value = _f64(1.0)
-        for count, mark in enumerate(marks, 1):
-            value = fn.where(step >= mark, _f64(gamma**count), value)
-        return value
 
-    return scaled(lr, factor)
+def _past(marks: Sequence[int], gamma: float, step: Tensor) -> Tensor:
+    value = _f64(1.0)
+    for count, mark in enumerate(marks, 1):
+        value = fn.where(step >= mark, _f64(gamma**count), value)
+    return value
 
 
 def exponential(lr: Rate, gamma: float) -> Schedule:
     """lr gamma^step."""
     _check_factor(gamma, "gamma")
-    return scaled(lr, lambda step: fn.power(_f64(gamma), _f64(step)))
+    return scaled(lr, partial(_stepped, gamma, 1))
 
 
 def linear(lr: Rate, total_steps: int, start_factor: float = 1.0, end_factor: float = 0.0) -> Schedule:
@@ -94,7 +103,11 @@ def linear(lr: Rate, total_steps: int, start_factor: float = 1.0, end_factor: fl
     _check_count(total_steps, "total_steps")
     _check_factor(start_factor, "start_factor")
     _check_factor(end_factor, "end_factor")
-    return scaled(lr, lambda step: start_factor + (end_factor - start_factor) * _progress(step, total_steps))
+    return scaled(lr, partial(_on_a_line, start_factor, end_factor, total_steps))
+
+
+def _on_a_line(start: float, end: float, total: int, step: Tensor) -> Tensor:
+    return start + (end - start) * _progress(step, total)
 
 
 def linear_warmup(lr: Rate, warmup_steps: int, start_factor: float = 0.0) -> Schedule:
@@ -109,13 +122,12 @@ def cosine(lr: float, total_steps: int, warmup_steps: int = 0, final_lr: float =
         _check_factor(value, name)
     _check_count(warmup_steps, "warmup_steps", 0)
     _check_count(total_steps, "total_steps", warmup_steps + 1)
+    return partial(_cosine, lr, total_steps, warmup_steps, final_lr)
 
-    def schedule(step: Tensor) -> Tensor:
-        done = _progress(step - warmup_steps, total_steps - warmup_steps)
-        value = final_lr + (lr - final_lr) * 0.5 * (1 + fn.cos(math.pi * done))
-        return fn.where(step < warmup_steps, lr * _progress(step, warmup_steps), value) if warmup_steps else value
 
-    return schedule
+def _cosine(lr: float, total: int, warmup: int, final: float, step: Tensor) -> Tensor:
+    value = final + (lr - final) * 0.5 * (1 + fn.cos(math.pi * _progress(step - warmup, total - warmup)))
+    return fn.where(step < warmup, lr * _progress(step, warmup), value) if warmup else value
 
 
 def sequential(schedules: Sequence[Rate], milestones: Sequence[int]) -> Schedule:
@@ -128,15 +140,15 @@ def sequential(schedules: Sequence[Rate], milestones: Sequence[int]) -> Schedule
         _check_count(mark, "milestones", 0)
     if not schedules or len(milestones) != len(schedules) - 1 or list(milestones) != sorted(set(milestones)):
         raise InputError("sequential: needs one milestone fewer than schedules, in ascending order")
+    return partial(_sequential, tuple(schedules), tuple(milestones))
 
-    def schedule(step: Tensor) -> Tensor:
-        value = _value(schedules[0], step)
-        for mark, rate in zip(milestones, schedules[1:], strict=True):
-            # a schedule that has not begun is evaluated at its step 0, where it is defined
-            value = fn.where(step >= mark, _value(rate, fn.maximum(step - mark, 0)), value)
-        return value
 
-    return schedule
+def _sequential(schedules: Sequence[Rate], milestones: Sequence[int], step: Tensor) -> Tensor:
+    value = _value(schedules[0], step)
+    for mark, rate in zip(milestones, schedules[1:], strict=True):
+        # a schedule that has not begun is evaluated at its step 0, where it is defined
+        value = fn.where(step >= mark, _value(rate, fn.maximum(step - mark, 0)), value)
+    return value
 
 
 def _f64(value: Any) -> Tensor:
