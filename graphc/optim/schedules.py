@@ -5,8 +5,8 @@
 
 The step is an int64 scalar tensor: the number of updates that the optimizer has made, so 0 at the first. Any function from it to
 a scalar is a schedule, and computes in float64: in it, Python's floats beside the step become that. Where a schedule takes a
-learning rate, it takes a number or another schedule, so they compose: `linear_warmup(step_decay(0.1, 30), 5)`. They are module-level functions with their first arguments given, so
-that an optimizer that has one can be pickled.
+learning rate, it takes a number or another schedule, so they compose: `linear_warmup(step_decay(0.1, 30), 5)`. Those here are
+module-level functions with their first arguments given, so that an optimizer that has one can be pickled.
 """
 
 from __future__ import annotations
