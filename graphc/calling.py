@@ -27,12 +27,13 @@ _TYPE_NUMBERS = {dtype.num for dtype in DTYPES.values()}
 class Form:
     """What answers calls of one form: `attempt` takes the inputs' values in the order that `pick` brings them into."""
 
-    __slots__ = ("declared", "native", "_attempt", "_pick", "_structure")
+    __slots__ = ("declared", "native", "_arrange", "_attempt", "_pick", "_structure")
 
     def __init__(self, declared: Declared, native: Native, pick: Callable[[Any], Any] | None):
         self.declared, self.native = declared, native
         self._attempt, self._pick = native.executable.attempt, pick
         self._structure = declared.structure if declared.structure.kind is not None else None
+        self._arrange, _ = declared.structure.arranger()
 
     def answer(self, values: tuple[Any, ...], out: Any) -> Any:
         """The result of a call; MISSED, and nothing was done, unless native code takes the values as they are."""
@@ -43,7 +44,7 @@ class Form:
             found = self._attempt(values)
             if found is None:
                 return MISSED
-            return found[0] if structure is None else structure.unflatten(found)
+            return self._arrange(found)
         if structure is not None:
             outs = tuple(structure.leaves_of(out, "out"))
         elif type(out) is np.ndarray:

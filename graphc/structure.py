@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from graphc.errors import InputError
@@ -35,6 +36,24 @@ class Structure:
         if self.kind in (list, tuple):
             return self.kind(values)
         return self.kind(*values)
+
+    def arranger(self, first: int = 0) -> tuple[Callable[[Sequence[Any]], Any], int]:
+        """What `unflatten` does, as a function made once for many calls; of the leaves from `first` on, and how far they go."""
+        if self.kind is None:
+            return itemgetter(first), first + 1
+        parts: list[Callable[[Sequence[Any]], Any]] = []
+        last = first
+        for child in self.children:
+            part, last = child.arranger(last)
+            parts.append(part)
+        kind, keys = self.kind, self.keys
+        if kind is dict and last - first == len(parts):  # of leaves only
+            return (lambda leaves: dict(zip(keys, leaves[first:last], strict=True))), last
+        if kind is dict:
+            return (lambda leaves: {key: part(leaves) for key, part in zip(keys, parts, strict=True)}), last
+        if kind in (list, tuple):
+            return (lambda leaves: kind([part(leaves) for part in parts])), last
+        return (lambda leaves: kind(*[part(leaves) for part in parts])), last
 
     def leaves_of(self, value: Any, what: str) -> list[Any]:
         """The leaves, in this structure's order, of a value that has it; the entries of dicts may come in any order."""
