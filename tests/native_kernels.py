@@ -1,13 +1,14 @@
 """Kernels compiled one at a time, for tests: a builder of Sweeps, and a comparison of native code with the interpreter.
 
 Every kernel runs at the feature levels asked for, whole and with its units split unevenly, which must give the same bits, on
-memory between guard bytes, which must survive.
+memory between closed pages and guard bytes.
 """
 
 from __future__ import annotations
 
 import ctypes
 import itertools
+import mmap
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ from graphc.types import TensorType, bool_, float32, int64, is_float, row_major_
 
 RUNNABLE = runnable_levels()
 GUARD = 64
+LIBC = ctypes.CDLL(None)
 POISON = 0xFF  # NaN, -1, or an impossible bool
 
 
@@ -67,16 +69,32 @@ def poisoned(size: int) -> np.ndarray:
     return block[start : start + size + GUARD]
 
 
-def guarded(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(a copy of `array`, aligned to its elements only, and the block with guard bytes around it)."""
-    block = np.full(array.nbytes + 2 * GUARD + 16, 0xA5, np.uint8)
-    inside = block[GUARD + 8 : GUARD + 8 + array.nbytes].view(array.dtype)
-    inside[:] = array.reshape(-1)
-    return inside, block
+@dataclass
+class Guarded:
+    """A copy of an array in pages of its own, at their end or their beginning: an access beyond faults on the page there, which
+    is closed, and a store on the other side is seen in the guard bytes."""
 
+    array: np.ndarray
+    block: np.ndarray
+    start: int
 
-def intact(block: np.ndarray, nbytes: int) -> bool:
-    return bool((block[: GUARD + 8] == 0xA5).all() and (block[GUARD + 8 + nbytes :] == 0xA5).all())
+    @classmethod
+    def copy(cls, array: np.ndarray, at_end: bool) -> Guarded:
+        size = -(-max(array.nbytes, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+        pages = np.frombuffer(mmap.mmap(-1, size + 2 * mmap.PAGESIZE), np.uint8)
+        for page in (0, mmap.PAGESIZE + size):
+            if LIBC.mprotect(ctypes.c_void_p(pages.ctypes.data + page), ctypes.c_size_t(mmap.PAGESIZE), 0):
+                raise OSError("mprotect failed")
+        block = pages[mmap.PAGESIZE : mmap.PAGESIZE + size]
+        block[:] = 0xA5
+        start = size - array.nbytes if at_end else 0
+        inside = block[start : start + array.nbytes].view(array.dtype)
+        inside[:] = array.reshape(-1)
+        return cls(inside, block, start)
+
+    @property
+    def intact(self) -> bool:
+        return bool((self.block[: self.start] == 0xA5).all() and (self.block[self.start + self.array.nbytes :] == 0xA5).all())
 
 
 def expected(kernel: Kernel, arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -100,13 +118,13 @@ def check_kernel(kernel: Kernel, arrays: list[np.ndarray], levels: list[str] | N
         native = Native(kernel, level)
         runs = []
         for pieces in (1, 3):
-            inside, blocks = zip(*(guarded(array) for array in arrays), strict=True)
-            assert native(list(inside), pieces) == (0, 0)
-            for i, (one, block) in enumerate(zip(inside, blocks, strict=True)):
-                tolerance = rtol or (2e-5 if one.dtype == float32 else 1e-12)
-                compare(one, want[i], tolerance, f"slot {i} at {level}")
-                assert intact(block, one.nbytes), f"slot {i} at {level} is overrun"
-            runs.append([one.tobytes() for one in inside])
+            held = [Guarded.copy(array, at_end=pieces == 1) for array in arrays]
+            assert native([one.array for one in held], pieces) == (0, 0)
+            for i, one in enumerate(held):
+                tolerance = rtol or (2e-5 if one.array.dtype == float32 else 1e-12)
+                compare(one.array, want[i], tolerance, f"slot {i} at {level}")
+                assert one.intact, f"slot {i} at {level} is overrun"
+            runs.append([one.array.tobytes() for one in held])
         assert runs[0] == runs[1], f"{level}: bits depend on how units are split"
 
 
