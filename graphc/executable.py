@@ -63,7 +63,8 @@ class Executable:
         self._by_signature: dict[Any, _Traced] = {}  # by those of a call's arrays: float64 ones may count as float32
         self._in_float32: bool | None = None  # whether they last did
         self._randomness: tuple[State, State] | None = None  # seed and counter
-        self._met: list[State] = []  # the states of a trace that was made to know them
+        self._met: list[State] = []  # the states of a trace that was made to know them, and its arguments
+        self._introduced: Types = {}
         self._pending: Any = None  # a `saving.Pending`: loaded values of states that no trace has met yet
         if callable(source) and not isinstance(source, Tensor):
             self._function = source
@@ -253,6 +254,7 @@ class Executable:
         """Trace the function for arguments of these types, given by name, without compiling it, so that its states are known."""
         result, inputs = self._call_function(types, (), dict.fromkeys(types))
         self._met = states_of(self._drawing(self._declare(result, inputs)).graph)
+        self._introduced = types
 
     def _apply_pending(self, declared: Declared) -> None:
         if self._pending:

@@ -136,7 +136,7 @@ def _note(data: bytes, name: str) -> dict[str, Any]:
 
 def _arguments(part: Any) -> list[tuple[str, str, list[int]]]:
     """The types for which a function was first traced."""
-    first = next(iter(part._traced), ()) if isinstance(part, Executable) else ()
+    first = next(iter(part._traced), (*part._introduced.items(),)) if isinstance(part, Executable) else ()
     return [(name, SHORT_NAMES[one.dtype], list(one.shape)) for name, one in first]
 
 

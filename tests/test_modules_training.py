@@ -224,6 +224,9 @@ def test_running_statistics_are_there_before_the_loaded_step_is_called(tmp_path:
     for _ in range(20):
         step(x, y)
     graphc.save(tmp_path / "run", step)
+    other, again = build()
+    graphc.load(tmp_path / "run", again)
+    graphc.save(tmp_path / "run", again)  # by a step that was not called
     other, again = build(changed)
     graphc.load(tmp_path / "run", again)
     if changed:
