@@ -51,6 +51,8 @@ class Clusters:
                 continue
             self._read(node)
             self._place(node)
+        if self.fusing:
+            self._join_copies()
 
     def all(self) -> list[Cluster]:
         """Every cluster once, in order of its first node."""
@@ -262,6 +264,22 @@ class Clusters:
             cluster.before.discard(other)
             cluster.before.add(into)
         deepen(into)
+
+    def _join_copies(self) -> None:
+        """A copy of elements that a sweep reads, at the same points, is stored by that sweep."""
+        copies: dict[tuple[Read, tuple[int, ...]], list[Node]] = {}
+        for node, cluster in self.owner.items():
+            if node.op is OPS["copy"] and cluster.nodes == [node] and len(self.reads[node]) == 1:
+                copies.setdefault((self.reads[node][0], node.type.shape), []).append(node)
+        shapes = {shape for _, shape in copies}
+        for node in self.graph.nodes if copies else ():
+            if node.op.kind is not Kind.ELEMENTWISE or node.type.shape not in shapes or node not in self.owner:
+                continue
+            for read in self.reads[node]:
+                for copy in copies.get((read, node.type.shape), ()):
+                    into, other = self.owner[node], self.owner[copy]
+                    if into is not other and into.axes is None and not into.contract:
+                        self._merge(into, other)
 
     def _edges_in_place(self, into: Cluster, other: Cluster, row: set[Node]) -> bool:
         """Whether all reads between the two clusters happen where the values are made."""
