@@ -144,6 +144,21 @@ def test_strides_and_offsets() -> None:
     ])  # fmt: skip
 
 
+def test_padded_rows_and_offsets() -> None:
+    """Memory that ends with the last element: panels read in place up to their last column, one row, products along k."""
+    cases = []
+    for m, n, k in ((20, 37, 21), (9, 44, 300), (1, 150, 40), (10, 33, 1100)):
+        i, j, p = (Index.axis(axis, size) for axis, size in enumerate((m, n, k)))
+        lefts = (i * (k + 5) + p + 3, (m - 1) * (k + 5) + k + 3), (p * (m + 7) + i + 1, (k - 1) * (m + 7) + m + 1)
+        rights = (p * (n + 9) + j + 5, (k - 1) * (n + 9) + n + 5), (j * (k + 3) + p + 2, (n - 1) * (k + 3) + k + 2)
+        for (left, left_size), (right, right_size) in itertools.product(lefts, rights):
+            for dtype in (float32, float64):
+                store, size = i * (n + 1) + j + 2, (m - 1) * (n + 1) + n + 2
+                sizes = (left_size, right_size, size)
+                cases.append(mapped(m, n, k, Load(0, left, dtype), Load(1, right, dtype), sizes, store, dtype))
+    check(cases, RUNNABLE)
+
+
 def test_predicates_fill() -> None:
     """A padded, shifted right operand and a triangular left one, whose memory ends where the predicate does."""
     m, n, k = 20, 37, 33
