@@ -47,7 +47,7 @@ class Structure:
             part, last = child.arranger(last)
             parts.append(part)
         kind, keys = self.kind, self.keys
-        if kind is dict and last - first == len(parts):  # of leaves only
+        if kind is dict and all(child.kind is None for child in self.children):
             return (lambda leaves: dict(zip(keys, leaves[first:last], strict=True))), last
         if kind is dict:
             return (lambda leaves: {key: part(leaves) for key, part in zip(keys, parts, strict=True)}), last

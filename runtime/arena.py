@@ -36,7 +36,7 @@ class Frame:
     def __init__(self, externals: int, arena_bytes: int, worker_scratch: int, workers: int, parallel: int, pool: int):
         self.fields = (ctypes.c_int64 * (FIRST_EXTERNAL + externals + 3))()
         self.address = ctypes.addressof(self.fields)
-        self.array = np.frombuffer(self.fields, np.int64)  # the same memory
+        self.array = np.ctypeslib.as_array(self.fields)  # the same memory
         # Padded, so that workers share no cache line and do not all start on the same cache set.
         stride = (worker_scratch + 63) // 64 * 64 + 128 if worker_scratch else 0
         arena, scratch = aligned_block(arena_bytes), aligned_block(stride * workers)

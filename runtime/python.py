@@ -30,7 +30,7 @@ def call_of(library: Library) -> Callable[[np.ndarray, tuple[Any, ...], tuple[An
     """`call` of the support object, which is loaded once and never freed."""
     api = ctypes.pythonapi
     functions = [api.Py_IncRef, api.PyEval_SaveThread, api.PyEval_RestoreThread]
-    addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
+    addresses = [ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions]
     table = (ctypes.c_int64 * 8)(HEADER, ITEMS, id(np.ndarray), id(None), id(False), *addresses)
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(library.address("python"))(ctypes.addressof(table))
     method = _Method(b"call", library.address("call"), _FASTCALL, None)

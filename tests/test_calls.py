@@ -236,6 +236,10 @@ def test_structures_come_back(taken):
         assert type(found) is Pair and found.total == X.sum() and np.array_equal(found.rest[1][0], X + 1)
         assert found.rest[0]["a"] is not X
     assert taken == [False, True]
+    nested = graphc.compile({"deep": {"a": x}, "empty": (), "one": [x + 1.0]}, inputs=[x])
+    for found in (nested(X), nested(X)):
+        assert list(found) == ["deep", "empty", "one"] and np.array_equal(found["deep"]["a"], X)
+        assert found["empty"] == () and np.array_equal(found["one"][0], X + 1)
     assert graphc.compile([])() == [] and graphc.compile((x,))(x=X)[0].tolist() == X.tolist()
 
 

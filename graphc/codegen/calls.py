@@ -103,8 +103,8 @@ def _emit_fits(module: Module) -> None:
     fn = module.function("axes", [("ptr", "found"), ("ptr", "expected"), ("i64", "count")], "i1", "nounwind")
     fn.linkage = "internal"
     with fn.loop("0", "%count") as loop:
-        sizes = (_element(fn, base, loop.index) for base in ("%found", "%expected"))
-        _refuse_unless(fn, fn.op("icmp eq i64 {}, {}".format(*sizes)))
+        found, expected = (_element(fn, base, loop.index) for base in ("%found", "%expected"))
+        _refuse_unless(fn, fn.op(f"icmp eq i64 {found}, {expected}"))
         loop.next()
     fn.ret("true")
 
