@@ -116,4 +116,4 @@ class Operators:
         return graphc.functions.bitwise_invert(self)
 
     def __getitem__(self, key: Any) -> Tensor:
-        return graphc.functions.getitem(self, key)
+        return graphc.functions.getitem(self, key)  # type: ignore[arg-type]
