@@ -80,7 +80,7 @@ SCHEDULES: dict[str, tuple[Any, Callable[[int], float]]] = {
         optim.cosine(0.1, 10, warmup_steps=4),
         lambda t: 0.1 * t / 4 if t < 4 else 0.05 * (1 + np.cos(np.pi * min(t - 4, 6) / 6)),
     ),
-    "a user's": (lambda t: graphc.where(t % 2 == 0, 0.25, 0.125), lambda t: 0.125 if t % 2 else 0.25),
+    "a user's": (lambda t: graphc.where(t % 2 == 0, 0.1, 0.3) / (t + 1.0), lambda t: (0.3 if t % 2 else 0.1) / (t + 1)),
 }
 
 
