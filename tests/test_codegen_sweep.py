@@ -25,7 +25,7 @@ from random_sweeps import RandomSweep
 from graphc.codegen import rows as sweep_rows
 from graphc.codegen import streaming, sweep_plan
 from graphc.index import Index, Range
-from graphc.kernel import Check, Scatter, Slot
+from graphc.kernel import Check, Coordinate, Scatter, Slot
 from graphc.types import bool_, float32, float64, int32, int64
 
 
@@ -178,6 +178,25 @@ def test_long_bodies_side_by_side(dtype: np.dtype) -> None:
         b.store(result, b.point, b.op("sub", value, b.op("sigmoid", b.load(row, b.axes[0]))))
         check_kernel(b.kernel(), arrays_for(b.kernel()))
     check_kernel(softmax(70, 500, dtype), arrays_for(softmax(70, 500, dtype)))
+
+
+@pytest.mark.parametrize("unrolled", [False, True])
+def test_rounds(unrolled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random bits by a loop over rounds, and without: for all lanes, for one, and in rows that are summed."""
+    monkeypatch.setattr(sweep_rows, "UNROLLED", 0 if unrolled else 1 << 40)
+    for shape, inner in (((1003,), ()), ((1,), ()), ((7,), (130,))):
+        for dtype in (int32, int64):
+            b = Builder(shape, inner, "inner" if inner else "outer")
+            seed, step, result = b.slot(int64, 1), b.slot(int64, 1), b.slot(dtype, shape[0])
+            b.stage(bool(inner))
+            index = b.add(Coordinate(b.point))
+            bits = b.op("philox", index, b.load(seed, Index()), b.load(step, Index()), stream=77, dtype=dtype)
+            if inner:
+                bits = b.reduce("sum", bits)
+                b.stage()
+            b.store(result, b.row, bits)
+            arrays = [np.array([-(2**61) + 5]), np.array([2**40 + 3]), np.zeros(shape[0], dtype)]
+            check_kernel(b.kernel(), arrays)
 
 
 def test_bools_alone() -> None:

@@ -10,6 +10,7 @@ A float sum of many terms is one of sums of `CHAIN` terms, and so on: its error 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from graphc.codegen import reductions
@@ -29,6 +30,7 @@ from graphc.types import int32, int64, is_float, row_major_strides
 
 LEAST_AHEAD, MOST_AHEAD = 1 << 15, 1 << 18  # bytes of a row that the first cache does not hold, and the second does
 FAR = 1 << 24  # bytes, of which most are in memory
+UNROLLED = 1 << 18  # elements of a sweep for which saving a nanosecond on five of them is worth tens of milliseconds of LLVM
 CHAIN = 256  # additions in a row to one accumulator
 
 Accumulators = list[list[Accumulator]]  # for each Reduce of a stage, one for each copy
@@ -42,6 +44,7 @@ class RowEmitter:
         self.scratch = 0  # bytes
         self.plan = plan
         self.b = LaneBuilder(fn, target)
+        self.b.unrolled = math.prod(plan.kernel.outer + plan.kernel.inner) >= UNROLLED
         self.addresses = Addresses(self.b, plan.levels, plan.lane_axis, plan.lanes, plan.deepest + 1)
         self.addresses.tile_axis = plan.tile_axis
         slots = plan.kernel.slots

@@ -11,9 +11,12 @@ No instruction carries a fast-math flag, and a product is fused with a sum only 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from graphc.codegen.builder import Function
+from graphc.codegen.loops import repeat
 from graphc.codegen.target import Target
 from graphc.codegen.values import ELEMENT, ONES, TWIN, Value, literal, literal_value, llvm_type, type_suffix
 from graphc.types import bool_, is_bool, is_float
@@ -38,6 +41,7 @@ class LaneBuilder:
     def __init__(self, fn: Function, target: Target):
         self.fn = fn
         self.target = target
+        self.unrolled = False  # whether to spend LLVM's time on `repeat`
         self._splats: dict[tuple[str, str, int], str] = {}
 
     # --- values ----------------------------------------------------------------------------------------------------------------
@@ -250,6 +254,25 @@ class LaneBuilder:
 
     def shift_right(self, x: Value, n: int | Value, signed: bool = False) -> Value:
         return self.binary("ashr" if signed else "lshr", x, self.const(n, x.dtype) if isinstance(n, int) else n)
+
+    # --- loops -----------------------------------------------------------------------------------------------------------------
+
+    def repeat(
+        self, times: int, vectors: Sequence[Value], scalars: Sequence[Value], body: Callable[[list[Value]], list[Value]]
+    ) -> list[Value]:
+        """`body` on its own results, `times` times over; of the values that it takes and gives, `scalars` stay the same for all
+        lanes. In a loop LLVM's time is that for one round; unrolled, the processor's is a quarter less."""
+        if self.unrolled:
+            values = [*vectors, *scalars]
+            for _ in range(times):
+                values = body(values)
+            return values
+        lanes = max(x.lanes for x in vectors)
+        initial = [*(self.splat(x, lanes) for x in vectors), *scalars]
+        with repeat(self.fn, "0", str(times), 1, [(llvm_type(x.dtype, x.lanes), x.name) for x in initial]) as loop:
+            after = body([x._replace(name=name) for x, name in zip(initial, loop.carried, strict=True)])
+            loop.next(*(self.operand(x, old.lanes) for x, old in zip(after, initial, strict=True)))
+        return [x._replace(name=name) for x, name in zip(initial, loop.results, strict=True)]
 
     # --- functions -------------------------------------------------------------------------------------------------------------
 

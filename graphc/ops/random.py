@@ -60,7 +60,8 @@ def _ref(attrs: Attrs, index: np.ndarray, seed: np.ndarray, step: np.ndarray) ->
 
 
 def _scalar(b: Any, index: Any, seed: Any, step: Any, attrs: Attrs) -> Any:
-    """The words live in 64-bit lanes with the upper half clear, so that a product is one widening multiply."""
+    """The words are the lower halves of 64-bit lanes, so that a product is one widening multiply; what lies above them does not
+    count, neither there nor in the result."""
 
     def const(value: int) -> Any:
         return b.const(value, int64)
@@ -71,20 +72,16 @@ def _scalar(b: Any, index: Any, seed: Any, step: Any, attrs: Attrs) -> Any:
     def high(x: Any) -> Any:
         return b.shift_right(x, 32)
 
-    c0, c1, c2, c3 = low(index), const(attrs["stream"]), low(step), high(step)
-    k0, k1 = low(seed), high(seed)
-    for _ in range(ROUNDS):
-        p0, p1 = b.mul(c0, const(MULTIPLIERS[0])), b.mul(c2, const(MULTIPLIERS[1]))
-        c0, c1, c2, c3 = (
-            b.logical_xor(b.logical_xor(high(p1), c1), k0),
-            low(p1),
-            b.logical_xor(b.logical_xor(high(p0), c3), k1),
-            low(p0),
-        )
-        k0, k1 = low(b.add(k0, const(WEYL[0]))), low(b.add(k1, const(WEYL[1])))
+    def turn(words: list[Any]) -> list[Any]:
+        c0, c1, c2, c3, k0, k1 = words
+        p0, p1 = b.mul(low(c0), const(MULTIPLIERS[0])), b.mul(low(c2), const(MULTIPLIERS[1]))
+        first, third = (b.logical_xor(b.logical_xor(high(p), c), k) for p, c, k in ((p1, c1, k0), (p0, c3, k1)))
+        return [first, p1, third, p0, b.add(k0, const(WEYL[0])), b.add(k1, const(WEYL[1]))]
+
+    c0, c1, *_ = b.repeat(ROUNDS, [index, const(attrs["stream"]), step, high(step)], [seed, high(seed)], turn)
     if attrs["dtype"] == int32:
         return b.cast(c0, int32)
-    return b.logical_or(c0, b.shift_left(c1, 32))
+    return b.logical_or(low(c0), b.shift_left(c1, 32))
 
 
 def _samples(rng: np.random.Generator) -> Iterator[Sample]:
