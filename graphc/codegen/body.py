@@ -17,18 +17,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from graphc.codegen import memory
 from graphc.codegen.address import Addresses
+from graphc.codegen.apart import every, lane_of, picked, pointers, strided
+from graphc.codegen.check import emit_check
 from graphc.codegen.memory import STORAGE, live_mask
 from graphc.codegen.runs import count_runs
 from graphc.codegen.scalar import LaneBuilder
 from graphc.codegen.turn import MOST_PICKED, crosses, turned_load, turned_store
-from graphc.codegen.values import Value, lane_steps, literal, llvm_type
+from graphc.codegen.values import Value, lane_steps, literal
 from graphc.index import Axis, Quotient
 from graphc.kernel import Apply, Check, Const, Coordinate, Instr, Load, Store
-from graphc.types import bool_, int32, int64, is_bool
+from graphc.types import bool_, int64, is_bool
 
 
 class Body:
@@ -73,7 +73,7 @@ class Body:
                 self._store(instr, copy)
         elif isinstance(instr, Check):
             for copy in copies:
-                self._check(instr, copy)
+                emit_check(self.b, instr, self.value(instr.value, copy), self.addresses.copies[copy].live, self.errors)
             self.values[number] = self.values[instr.value]
         else:
             raise AssertionError(f"a {type(instr).__name__} has no place in a body")
@@ -127,8 +127,9 @@ class Body:
         if abs(stride) != 1 or irregular is not None:
             if shared is None and mask is None and irregular is None:
                 if 2 <= stride <= MOST_PICKED:
-                    return self._picked(instr.dtype, pointer, stride, live)
-                return self._strided(instr.slot, instr.dtype, pointer, stride, live)
+                    return picked(b, instr.dtype, pointer, stride, lanes, live)
+                places = (a.step(instr.slot, pointer, str(lane * stride)) for lane in range(live))
+                return strided(b, instr.dtype, places, lanes, live)
             if shared is not None:
                 whole = b.splat(Value(shared, bool_, 1), lanes)
                 mask = whole if mask is None else b.logical_and(mask, whole)
@@ -137,8 +138,8 @@ class Body:
                 for start, inside in self._each_run(instr, pointer, stride, irregular, runs, self._alive(mask, live)):
                     raw = memory.load_storage(b, instr.dtype, lanes, start, inside, raw)
                 return memory.from_storage(b, raw, instr.dtype, lanes)
-            pointers = self._pointers(instr.dtype, pointer, stride, irregular)
-            return memory.gather(b, instr.dtype, lanes, pointers, self._alive(mask, live), _splat(instr))
+            each = pointers(b, instr.dtype, pointer, stride, irregular, lanes)
+            return memory.gather(b, instr.dtype, lanes, each, self._alive(mask, live), _splat(instr))
         mask = mask if instr.slot in self.padded else self._alive(mask, live)
         if stride < 0:
             pointer = a.step(instr.slot, pointer, str(1 - lanes))
@@ -168,27 +169,6 @@ class Body:
         alive = live_mask(live, self.addresses.lanes)
         return alive if mask is None else self.b.logical_and(mask, alive)
 
-    def _picked(self, dtype: np.dtype, pointer: str, stride: int, live: int) -> Value:
-        """Lanes `stride` apart, from contiguous vectors that end with the last of them."""
-        b, lanes = self.b, self.addresses.lanes
-        span = stride * (live - 1) + 1
-        parts = []
-        for first in range(0, span, lanes):
-            at = self.fn.op(f"getelementptr {STORAGE[dtype]}, ptr {pointer}, i64 {first}") if first else pointer
-            mask = live_mask(span - first, lanes) if first + lanes > span else None
-            parts.append(memory.load_storage(b, dtype, lanes, at, mask, "zeroinitializer"))
-        held = lanes
-        while len(parts) > 1:  # joined two by two
-            parts += ["poison"] * (len(parts) % 2)
-            vector, order = memory.storage_type(dtype, held), ", ".join(f"i32 {i}" for i in range(2 * held))
-            pairs = zip(parts[::2], parts[1::2], strict=True)
-            parts = [self.fn.op(f"shufflevector {vector} {x}, {vector} {y}, <{2 * held} x i32> <{order}>") for x, y in pairs]
-            held *= 2
-        vector = memory.storage_type(dtype, held)
-        order = ", ".join(f"i32 {stride * lane if lane < live else 0}" for lane in range(lanes))
-        name = self.fn.op(f"shufflevector {vector} {parts[0]}, {vector} poison, <{lanes} x i32> <{order}>")
-        return memory.from_storage(b, name, dtype, lanes)
-
     def _repeats(self, instr: Load) -> int:
         """How many lanes share an element where the offset is that of the lanes' axis divided, and lanes start at a multiple;
         else 0."""
@@ -212,7 +192,7 @@ class Body:
             pointer = fn.op(f"select i1 {shared}, ptr {pointer}, ptr {self._fill(instr, count)}")
         wanted = live_mask(live, count) if live < count else None
         if mask is not None:
-            parts = [self._every(mask, by, i) for i in range(by)]
+            parts = [every(b, mask, by, i) for i in range(by)]
             some = parts[0]
             for part in parts[1:]:
                 some = b.logical_or(some, part)
@@ -228,14 +208,6 @@ class Body:
             name = fn.op(f"shufflevector {vector} {name}, {vector} poison, <{a.lanes} x i32> <{order}>")
             x = memory.from_storage(b, name, instr.dtype, a.lanes)
         return x if mask is None else b.where(mask, x, b.const(instr.fill, instr.dtype))
-
-    def _every(self, mask: Value, by: int, first: int) -> Value:
-        """Every `by`-th lane of a mask."""
-        count = mask.lanes // by
-        if count == 1:
-            return Value(self.fn.op(f"extractelement {llvm_type(bool_, mask.lanes)} {mask.name}, i64 {first}"), bool_, 1)
-        type_, order = llvm_type(bool_, mask.lanes), lane_steps(int32, by, first, count)
-        return Value(self.fn.op(f"shufflevector {type_} {mask.name}, {type_} poison, <{count} x i32> {order.name}"), bool_, count)
 
     def _runs(self, instr: Load | Store) -> int:
         """How many runs the lanes fall into; 0 where they are too many."""
@@ -253,28 +225,11 @@ class Body:
         if stride != 1:
             start = b.add(irregular, lane_steps(irregular.dtype, stride - 1, 0, a.lanes))
         for lane in {1: (0,), 2: (0, a.lanes - 1), 3: (0, a.lanes // 2, a.lanes - 1)}[runs]:
-            own = self._lane(start, f"i64 {lane}")
+            own = lane_of(b, start, f"i64 {lane}")
             inside = b.eq(start, b.splat(own, a.lanes)) if runs > 1 else None
             if mask is not None:
                 inside = mask if inside is None else b.logical_and(inside, mask)
             yield a.step(instr.slot, pointer, b.cast(own, int64).name), inside
-
-    def _strided(self, slot: int, dtype: np.dtype, pointer: str, stride: int, live: int) -> Value:
-        storage, lanes = STORAGE[dtype], self.addresses.lanes
-        vector, name = memory.storage_type(dtype, lanes), "poison" if live == lanes else "zeroinitializer"
-        for lane in range(live):
-            at = self.addresses.step(slot, pointer, str(lane * stride))
-            one = self.fn.op(f"load {storage}, ptr {at}, align {dtype.itemsize}")
-            name = self.fn.op(f"insertelement {vector} {name}, {storage} {one}, i64 {lane}")
-        return memory.from_storage(self.b, name, dtype, lanes)
-
-    def _pointers(self, dtype: np.dtype, pointer: str, stride: int, irregular: Value | None) -> str:
-        lanes = self.addresses.lanes
-        wide = int64 if abs(stride) * lanes >= 1 << 30 or (irregular is not None and irregular.dtype == int64) else int32
-        offset = lane_steps(wide, stride, 0, lanes)
-        if irregular is not None:
-            offset = self.b.add(self.b.cast(irregular, wide), offset) if stride else irregular
-        return self.fn.op(f"getelementptr {STORAGE[dtype]}, ptr {pointer}, {llvm_type(offset.dtype, lanes)} {offset.name}")
 
     # --- stores ----------------------------------------------------------------------------------------------------------------
 
@@ -284,17 +239,17 @@ class Body:
         x = self.value(instr.value, copy)
         lanes, live = a.lanes, a.copies[copy].live
         if stride == 0 and irregular is None:  # of lanes that share an address the last one counts, as in a loop
-            memory.store(b, x if x.lanes == 1 else self._lane(x, f"i64 {live - 1}"), pointer)
+            memory.store(b, x if x.lanes == 1 else lane_of(b, x, f"i64 {live - 1}"), pointer)
             return
         x, mask = b.splat(x, lanes), self._alive(None, live)
         if irregular is not None and (runs := self._runs(instr)):
             for start, inside in self._each_run(instr, pointer, stride, irregular, runs, mask):
                 memory.store(b, x, start, inside)
         elif irregular is not None:
-            memory.scatter(b, x, self._pointers(instr.dtype, pointer, stride, irregular), mask)
+            memory.scatter(b, x, pointers(b, instr.dtype, pointer, stride, irregular, lanes), mask)
         elif abs(stride) != 1:
             for lane in range(live):
-                memory.store(b, self._lane(x, f"i64 {lane}"), a.step(instr.slot, pointer, str(lane * stride)))
+                memory.store(b, lane_of(b, x, f"i64 {lane}"), a.step(instr.slot, pointer, str(lane * stride)))
         elif instr.slot in self.streamed:
             memory.store_streaming(b, x, pointer)
         elif stride > 0:
@@ -302,39 +257,6 @@ class Body:
         else:
             pointer = a.step(instr.slot, pointer, str(1 - lanes))
             memory.store(b, memory.reverse(b, x), pointer, mask and memory.reverse(b, mask))
-
-    def _lane(self, x: Value, lane: str) -> Value:
-        return Value(self.fn.op(f"extractelement {llvm_type(x.dtype, x.lanes)} {x.name}, {lane}"), x.dtype, 1)
-
-    # --- checks ----------------------------------------------------------------------------------------------------------------
-
-    def _check(self, instr: Check, copy: int) -> None:
-        """Report the first failing lane, unless a failure was reported before."""
-        b, fn, x = self.b, self.fn, self.value(instr.value, copy)
-        limits = np.iinfo(x.dtype)
-        good = b.const(instr.low < instr.high, bool_)
-        if instr.low > limits.min:
-            good = b.logical_and(good, b.ge(x, b.const(min(instr.low, limits.max), x.dtype)))
-        if instr.high <= limits.max:
-            good = b.logical_and(good, b.lt(x, b.const(max(instr.high, limits.min), x.dtype)))
-        if instr.ignore is not None and limits.min <= instr.ignore <= limits.max:
-            good = b.logical_or(good, b.eq(x, b.const(instr.ignore, x.dtype)))
-        bad = b.logical_not(good)
-        if x.lanes > 1:
-            bad = self._alive(b.splat(bad, x.lanes), self.addresses.copies[copy].live) or bad
-        with fn.when(b.any(bad)):
-            first = fn.op(f"load i64, ptr {self.errors}, align 8")
-            with fn.when(fn.op(f"icmp eq i64 {first}, 0")):
-                value = x
-                if x.lanes > 1:
-                    width = f"i{x.lanes}"
-                    bits = fn.op(f"bitcast <{x.lanes} x i1> {bad.name} to {width}")
-                    fn.module.declare(f"@llvm.cttz.{width}", f"{width} @llvm.cttz.{width}({width}, i1)")
-                    value = self._lane(x, f"{width} " + fn.op(f"call {width} @llvm.cttz.{width}({width} {bits}, i1 false)"))
-                wide = b.cast(value, int64)
-                fn.do(f"store i64 {instr.code}, ptr {self.errors}, align 8")
-                at = fn.op(f"getelementptr i64, ptr {self.errors}, i64 1")
-                fn.do(f"store i64 {wide.name}, ptr {at}, align 8")
 
     def _fill(self, instr: Load, lanes: int) -> str:
         """A constant in memory that holds the fill value `lanes` times."""
