@@ -20,7 +20,7 @@ from graphc.random import bind_randomness
 from graphc.seeding import initial_seed
 from graphc.structure import flatten
 from graphc.tensor import State, Tensor
-from graphc.tracing import Arguments, Declared, Types, beside, checked_updates, make_graph, updates_by_state
+from graphc.tracing import Arguments, Declared, Types, beside, checked_updates, make_graph, one_at_a_time, updates_by_state
 from graphc.types import TensorType
 
 
@@ -70,7 +70,8 @@ class Executable:
             self._function = source
             self._arguments = Arguments(source)
         else:
-            self._declared = self._drawing(declare(source, inputs))
+            with one_at_a_time():
+                self._declared = self._drawing(declare(source, inputs))
 
     def _drawing(self, declared: Declared) -> Declared:
         """With this executable's own seed and counter behind random tensors."""
@@ -117,7 +118,9 @@ class Executable:
         found = self._by_signature.get(key)
         if found is None:
             types = {name: TensorType(array.dtype, array.shape) for name, array in arrays.items()}
-            found = self._by_signature[key] = self._trace(types, args, kwargs)
+            with one_at_a_time():
+                found = self._by_signature.get(key) or self._trace(types, args, kwargs)
+                self._by_signature[key] = found
         return arrays, found
 
     def _trace(self, types: Types, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Traced:
@@ -252,8 +255,9 @@ class Executable:
 
     def introduce(self, types: Types) -> None:
         """Trace the function for arguments of these types, given by name, without compiling it, so that its states are known."""
-        result, inputs = self._call_function(types, (), dict.fromkeys(types))
-        self._met = states_of(self._drawing(self._declare(result, inputs)).graph)
+        with one_at_a_time():
+            result, inputs = self._call_function(types, (), dict.fromkeys(types))
+            self._met = states_of(self._drawing(self._declare(result, inputs)).graph)
         self._introduced = types
 
     def _apply_pending(self, declared: Declared) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +27,24 @@ from graphc.scanning import is_placeholder
 from graphc.structure import Structure
 from graphc.tensor import State, Tensor, input
 from graphc.types import TensorType
+
+_lock = threading.RLock()
+
+
+def one_at_a_time() -> threading.RLock:  # type: ignore[valid-type]
+    """Held while a graph is declared: an optimizer makes the moments that a graph needs where it has none yet, and two threads
+    that declare at a time must not each make their own."""
+    return _lock
+
+
+def _after_fork() -> None:
+    """A lock that another thread of the parent held would stay held for ever in the child."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @dataclass(frozen=True)

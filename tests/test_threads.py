@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -165,3 +166,30 @@ def test_steps_at_once_take_turns() -> None:
 
     together(4, work)
     assert calls.array == 200 and (total.array == 200).all()
+
+
+def test_steps_that_are_traced_by_several_threads_share_their_moments():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(3):
+            model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+            opt = optim.Adam(model.parameters())
+            steps = [graphc.train_step(lambda x, model=model: (model(x) ** 2).mean(), opt) for _ in range(2)]
+            start = threading.Barrier(4)
+
+            def call(i, steps=steps, start=start):
+                start.wait()
+                steps[i % 2](np.ones((2 + i, 3), np.float32))
+
+            threads = [threading.Thread(target=call, args=(i,)) for i in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            held = {state for moments in opt.moments.values() for state in moments.values()} | set(opt.ages.values())
+            assert held <= {state for step in steps for state in step.states()}
+            assert sum("exp_avg" in state.name for state in {state for step in steps for state in step.states()}) == 8
+            assert [int(age.numpy()) for age in set(opt.ages.values())] == [4]
+    finally:
+        sys.setswitchinterval(interval)
