@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from graphc.codegen import memory
 from graphc.codegen.address import Addresses
@@ -56,7 +57,7 @@ class Body:
             rule = instr.op.scalar
             assert rule is not None, f"{instr.op} has no scalar rule"
             operands = [[self.value(arg, copy) for arg in instr.args] for copy in copies]
-            self.values[number] = self._side_by_side([lambda args=args: rule(self.b, *args, **extra) for args in operands])
+            self.values[number] = self._side_by_side([partial(rule, self.b, *args, **extra) for args in operands])
         elif self._turns(instr):
             if isinstance(instr, Store):
                 turned_store(self.b, self.addresses, instr, [self.value(instr.value, copy) for copy in copies])

@@ -178,7 +178,7 @@ class RowEmitter:
             links *= count
             while links > CHAIN:
                 links = -(-links // CHAIN)
-        sizes = []
+        sizes: list[int] = []
         size = CHAIN // links
         while size < trips[depth]:
             sizes.insert(0, size * (groups.size if groups and depth == len(trips) - 1 else 1))

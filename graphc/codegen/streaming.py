@@ -16,7 +16,7 @@ from graphc.codegen import integers as i64
 from graphc.codegen.rows import RowEmitter
 from graphc.codegen.sweep_plan import Groups
 from graphc.index import Index
-from graphc.kernel import Coordinate, Load, Store, instructions
+from graphc.kernel import Load, Store, indices, instructions
 from graphc.types import is_bool
 
 LARGE = 1 << 25  # bytes, about what the last cache holds
@@ -39,11 +39,8 @@ def streams(rows: RowEmitter) -> bool:
         if plan.lanes * instr.dtype.itemsize % target.vector_bytes:
             return False
     # Other maps count on vectors that begin at multiples of their lanes.
-    indices = [instr.index for instr in body if isinstance(instr, Coordinate)]
-    for instr in body:
-        if isinstance(instr, Load):
-            indices += [instr.offset, *(one.index for one in instr.where)]
-    return all(index.stride(plan.lane_axis) is not None for index in indices)
+    used = [index for instr in body if not isinstance(instr, Store) for index in indices(instr)]
+    return all(index.stride(plan.lane_axis) is not None for index in used)
 
 
 def emit_streaming(
