@@ -261,7 +261,7 @@ GOOD = print_graph(
         HEAD
         + '  w @ "a b.py:1" fc1\n  %0 = add x w {a=(1, -2.5e3, inf, none, true), b=f32[[1.0], [2]]'
         + ', c="s", d=blob c0, e=i64} : f32[2]'
-        + ' @ a.py:1 s  B[add, w](v) B[mul](v)\n'
+        + " @ a.py:1 s  B[add, w](v) B[mul](v)\n"
         + '  return %0, w    update w <- %0\n}\nblob c0 = f32[0,2] ""\n'
     )
 )

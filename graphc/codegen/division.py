@@ -41,8 +41,11 @@ def _divmod_integer(b: LaneBuilder, x: Value, y: Value) -> tuple[Value, Value]:
         wraps = b.logical_and(b.eq(x, least), b.eq(y, minus))
         safe = b.where(b.logical_or(by_zero, wraps), one, y)
         # Two i32 divide exactly enough in f64, and vector units divide floats only.
-        quotient = b.convert("fptosi", b.div(b.to_float(x, float64), b.to_float(safe, float64)), int32) \
-            if x.dtype == int32 else b.binary("sdiv", x, safe)
+        quotient = (
+            b.convert("fptosi", b.div(b.to_float(x, float64), b.to_float(safe, float64)), int32)
+            if x.dtype == int32
+            else b.binary("sdiv", x, safe)
+        )
         y = safe
     rest = b.sub(x, b.mul(quotient, y))
     # Division truncated; where the remainder's sign is not y's, the floor is one less.

@@ -1,7 +1,7 @@
 """What an LLVM register of lanes is called: its type, its literals, and the `Value` that names it with its element type.
 
-    Value("%v7", float32, 8)     a register <8 x float>
-    Value("0x3FF0000000000000", float32, 1)     the literal 1.0
+Value("%v7", float32, 8)     a register <8 x float>
+Value("0x3FF0000000000000", float32, 1)     the literal 1.0
 """
 
 from __future__ import annotations
