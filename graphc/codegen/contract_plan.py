@@ -17,17 +17,14 @@ from dataclasses import dataclass
 from graphc.codegen.blocking import Blocking
 from graphc.codegen.evaluate import better_along_k
 from graphc.codegen.flat import BATCH, Flat, Operand
-from graphc.codegen.packing import panel_bytes
+from graphc.codegen.packing import PACK_STEPS, panel_bytes
 from graphc.codegen.target import Target
 
 LINE = 64
 _WAYS = 16  # of a second-level cache
 _PAGES = 64  # of a first-level TLB
 _PAGE = 4096
-# Bytes of a step that are packed one after the other, and steps that are taken together: few enough for the hardware's
-# prefetchers.
-_PACK_TOGETHER = 2048
-_PACK_STEPS = 8
+_PACK_TOGETHER = 2048  # bytes of a step that are packed one after the other
 _REUSES_TO_PACK = 8  # tiles that must use what is packed only because it lies badly
 
 
@@ -124,7 +121,7 @@ class Job:
         panels for a few steps."""
         if not operand.contiguous_rows or operand.contiguous_k:
             return 1, self.blocks.k_block
-        return min(panels, max(1, _PACK_TOGETHER // width)), min(self.blocks.k_block, _PACK_STEPS)
+        return min(panels, max(1, _PACK_TOGETHER // width)), min(self.blocks.k_block, PACK_STEPS)
 
 
 def plan_job(target: Target, flat: Flat, blocks: Blocking) -> Job:

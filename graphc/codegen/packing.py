@@ -24,6 +24,9 @@ from graphc.codegen.registers import joined, lanes_below, lanes_of, masked_load,
 from graphc.codegen.target import Target
 from graphc.types import SHORT_NAMES
 
+# Steps that are taken together where many panels are packed at a time: few enough for the hardware's prefetchers, which do not
+# see the next ones coming. A step asks for its place in those.
+PACK_STEPS = 8
 PART_BYTES = 16  # what one unpacking instruction works within
 
 PACK_PARAMS = (
@@ -48,8 +51,11 @@ def copy_function(module: Module, target: Target, dtype: np.dtype) -> str:
     element, size, lanes = memory_type(dtype), dtype.itemsize, lanes_of(target, dtype)
     vector = f"<{lanes} x {element}>"
 
+    module.declare("llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+
     def group(source: str, panel: str, load: Callable[[str], str]) -> None:
         with fn.loop("0", "%depth", carried=[("ptr", source), ("ptr", panel)]) as k:
+            fn.do(f"call void @llvm.prefetch.p0(ptr {i64.step(fn, k.carried[0], ahead)}, i32 0, i32 3, i32 1)")
             value = fn.op(load(k.carried[0]))
             fn.do(f"store {vector} {value}, ptr {k.carried[1]}, align {size}")
             k.next(
@@ -57,6 +63,7 @@ def copy_function(module: Module, target: Target, dtype: np.dtype) -> str:
             )
 
     full = fn.op(f"and i64 %count, {-lanes}")
+    ahead = i64.mul(fn, "%stride", PACK_STEPS)
     with fn.loop("0", full, lanes) as column:
         source, panel = (_element(fn, base, column.index, size) for base in ("%source", "%panel"))
         group(source, panel, lambda at: f"load {vector}, ptr {at}, align {size}")
