@@ -59,12 +59,31 @@ def test_reductions(reducer: str, vector: str, columns: bool) -> None:
 @pytest.mark.parametrize("index", [int32, int64])
 def test_scatter(dtype: np.dtype, index: np.dtype) -> None:
     shapes = [(1, 5, 1, 3), (2, 40, 70, 9), (1, 100, 300, 50), (3, 0, 4, 5), (1, 4, 16, 1), (40, 3, 2, 4), (2, 3, 0, 4)]
+    shapes += [(2, 40, 300, 3), (3, 20, 130, 2)]  # few wide rows: in blocks
     for outer, count, inner, size in shapes:
         slots = (Slot(index, count), Slot(dtype, outer * count * inner), Slot(dtype, outer * size * inner))
         kernel = Scatter(outer, count, inner, size, slots)
         arrays = arrays_for(kernel)
         arrays[0] = np.random.default_rng(1).integers(0, size, count).astype(index)
         check_kernel(kernel, arrays, None if inner == 70 else RUNNABLE[-1:])
+
+
+def test_scatter_however_units_are_dealt() -> None:
+    """Every call scans for the rows of its units, which may begin and end within an outer index or a block of columns; positions
+    out of range add nothing."""
+    rng = np.random.default_rng(0)
+    for outer, count, inner, size in ((3, 50, 5, 40), (2, 30, 300, 3), (1, 64, 8, 17)):
+        slots = (Slot(int64, count), Slot(float32, outer * count * inner), Slot(float32, outer * size * inner))
+        native = Native(Scatter(outer, count, inner, size, slots), RUNNABLE[-1])
+        index, update = rng.integers(-2, size + 2, count), rng.normal(size=(outer, count, inner)).astype(np.float32)
+        want = np.zeros((outer, size, inner), np.float32)
+        for j, row in enumerate(index):
+            if 0 <= row < size:
+                want[:, row] += update[:, j]
+        for pieces in range(1, native.code.phases[0].units + 1):
+            result = np.full(want.shape, np.nan, np.float32)
+            native([index, update, result], pieces)
+            np.testing.assert_array_equal(result, want)
 
 
 def test_transposes() -> None:
