@@ -130,6 +130,9 @@ class Executable:
             outputs = list(map(np.empty, self._shapes, self._dtypes))
         else:
             check_outputs(out, self._shapes, self._dtypes)
+            for position, array in enumerate(out):
+                if _touches(array, self._written):
+                    raise InputError(f"out[{position}]: shares memory with a state that the call updates")
             # An array of `out` that shares memory with something the call reads is filled after the call.
             held = [*self._held, *map(span, inputs)]
             outputs = [np.empty_like(array) if _touches(array, held) else array for array in out]

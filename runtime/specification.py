@@ -34,7 +34,7 @@ class Specification:
         shapes = [np.array(type_.shape, np.int64) for type_, _ in types]
         arrays = (ctypes.c_int64 * (_ARRAY * len(types)))()
         for i, ((type_, flags), shape) in enumerate(zip(types, shapes, strict=True)):
-            record = [id(type_.dtype), flags, len(type_.shape), address(shape), type_.nbytes]
+            record: list[ctypes.c_int64 | int] = [id(type_.dtype), flags, len(type_.shape), address(shape), type_.nbytes]
             arrays[_ARRAY * i : _ARRAY * i + _ARRAY] = record
         fields = (ctypes.c_int64 * _FIELDS)(
             entry, len(inputs), len(outputs), FIRST_EXTERNAL, first_output,
