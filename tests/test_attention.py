@@ -177,6 +177,7 @@ class Decoder(nn.Module):
 
 
 def test_greedy_decoding_with_a_cache_equals_recomputation() -> None:
+    graphc.manual_seed(0)  # weights for which it says more than what it was given
     n, steps, width = 2, 12, 8
     model = Decoder(11, width, 2, 2)
     empty = np.zeros((n, steps, width), "f4")
