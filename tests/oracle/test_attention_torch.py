@@ -128,7 +128,6 @@ def test_masks(attn: str | None, padding: str | None, need: bool, dtype: str) ->
         mine, peer, draw(n, rows, 8, dtype=dtype), draw(n, columns, 8, dtype=dtype, seed=1),
         call=lambda m, q, k: m(q, k, k, need_weights=need, is_causal=causal, **options),
         peer_call=lambda m, q, k: m(q, k, k, need_weights=need, is_causal=causal, **theirs),
-        steps=5,
     )  # fmt: skip
 
 
