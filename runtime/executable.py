@@ -23,7 +23,7 @@ import numpy as np
 
 from graphc.errors import InputError
 from graphc.runtime import jit, pointer, pool
-from graphc.runtime.arena import ERROR_CODE, ERROR_VALUE, FIRST_EXTERNAL, SPEC, Frame
+from graphc.runtime.arena import ERROR_CODE, ERROR_VALUE, FIRST_EXTERNAL, SPEC, Frame, maker
 from graphc.runtime.binding import check_outputs
 from graphc.runtime.locks import holding, locks_of
 from graphc.runtime.pointer import address, span
@@ -59,7 +59,8 @@ class Executable:
         self.outputs = [_type_of(spec) for spec in manifest["outputs"]]
         self._shapes = [type_.shape for type_ in self.outputs]
         self._dtypes = [type_.dtype for type_ in self.outputs]
-        self._only = (self._shapes[0], self._dtypes[0]) if len(self.outputs) == 1 else None
+        self._makers = list(map(maker, self._shapes, self._dtypes))
+        self._only = self._makers[0] if len(self._makers) == 1 else None
         self._first_state = FIRST_EXTERNAL + len(self.inputs)
         self.first_output = self._first_state + len(self.states) + len(self.consts)
         self._free: list[Frame] = []
@@ -84,7 +85,7 @@ class Executable:
         """Run once where every array has the right type and layout and shares no memory that is written. The outputs are fresh
         arrays, or those of `out`."""
         if out is None:
-            out = (np.empty(*self._only),) if self._only else tuple(map(np.empty, self._shapes, self._dtypes))
+            out = (self._only(),) if self._only else tuple([make() for make in self._makers])
         lock = self._sole_lock
         if lock is None:
             if not self._locks:
@@ -127,7 +128,7 @@ class Executable:
         if found is not None:
             return list(found)
         if out is None:
-            outputs = list(map(np.empty, self._shapes, self._dtypes))
+            outputs = [make() for make in self._makers]
         else:
             check_outputs(out, self._shapes, self._dtypes)
             for position, array in enumerate(out):

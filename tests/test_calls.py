@@ -332,3 +332,12 @@ def test_references_are_counted():
     for _ in range(200):
         calls()
     assert all(abs(one - other) < 50 for one, other in zip(counts(), before, strict=True))
+
+
+def test_large_outputs_begin_with_a_cache_line():
+    x = graphc.input("x", (200, 301))
+    f = graphc.compile([x + 1, x.sum(0)], inputs=[x], threads=1)
+    for _ in range(3):
+        large, small = f(np.ones((200, 301), np.float32))
+        assert large.ctypes.data % 64 == 0 and large.flags.carray and np.array_equal(large, np.full((200, 301), 2.0))
+        assert np.array_equal(small, np.full(301, 200.0))
