@@ -246,7 +246,7 @@ def test_streaming_stores(dtype: np.dtype, monkeypatch: pytest.MonkeyPatch) -> N
     want = expected(kernel, arrays)[3]
     for level in RUNNABLE:
         native = Native(kernel, level)
-        assert "nontemporal" in native.text
+        assert ("nontemporal" in native.text) == level.startswith("x86")
         for offset, pieces in ((0, 1), (8, 4), (16, 3), (40, 7), (64 - dtype.itemsize, 2)):
             block = poisoned(offset + size * dtype.itemsize + 64)
             result = block[offset : offset + size * dtype.itemsize].view(dtype)
