@@ -23,8 +23,9 @@ from graphc.codegen.registers import joined, lanes_below, lanes_of, masked_load,
 from graphc.codegen.target import Target
 from graphc.types import SHORT_NAMES, is_float, is_integer
 
-# One register holds the broadcast element and one is spare: the next broadcast, or the product where there is no FMA.
-_WORKING_REGISTERS = 2
+# One register holds the broadcast element and one is spare: the next broadcast, or the product where there is no FMA. Where
+# multiply-adds take no operand from memory, LLVM has up to four broadcasts on their way.
+_WORKING_REGISTERS = {True: 2, False: 4}
 _MAX_ROWS = 28
 # Rows whose addresses follow one another by additions: a longer chain would take longer than the multiplications.
 _ROWS_PER_POINTER = 7
@@ -34,12 +35,12 @@ def most_rows(target: Target, vectors: int) -> int:
     """The tallest tile of that many vectors that leaves every accumulator in a register."""
     if vectors == row_vectors(target):
         return 1
-    return min((target.vector_registers - _WORKING_REGISTERS - vectors) // vectors, _MAX_ROWS)
+    return min((target.vector_registers - _WORKING_REGISTERS[target.memory_operands] - vectors) // vectors, _MAX_ROWS)
 
 
 def row_vectors(target: Target) -> int:
-    """The widest tile of one row, whose right operand goes from memory to the multiply-adds."""
-    return target.vector_registers // 2
+    """The widest tile of one row: each register of the right operand is used once."""
+    return target.vector_registers // (2 if target.memory_operands else 4)
 
 
 def tile_function(

@@ -30,6 +30,11 @@ class Target:
         """Whether a masked load costs what a plain one does."""
         return self.vector_bytes >= 64
 
+    @property
+    def memory_operands(self) -> bool:
+        """Whether vector arithmetic takes an operand from memory."""
+        return self.triple.startswith("x86_64")
+
     def lanes(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector register."""
         return self.vector_bytes // itemsize
