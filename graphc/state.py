@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.arrays import as_array, numeric_array
+from graphc.arrays import aligned_copy, as_array, numeric_array
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.op import OPS, build
 from graphc.tensor import Tensor
@@ -27,7 +27,7 @@ class State(Tensor):
     def __init__(self, array: Any, name: str = "state", dtype: Any = None, requires_grad: bool = False):
         array = as_array(array, dtype, "state")
         # always a copy: the caller's array must not change under a compiled step, nor the step change it
-        self.array = np.array(array, order="C", copy=True)
+        self.array = aligned_copy(array)
         self._name = name
         self.requires_grad = requires_grad
         super().__init__(build(OPS["state"], (), {"state": self}))

@@ -341,3 +341,13 @@ def test_large_outputs_begin_with_a_cache_line():
         large, small = f(np.ones((200, 301), np.float32))
         assert large.ctypes.data % 64 == 0 and large.flags.carray and np.array_equal(large, np.full((200, 301), 2.0))
         assert np.array_equal(small, np.full(301, 200.0))
+
+
+def test_states_begin_with_a_cache_line():
+    for value in (np.ones((3, 5)).T, np.zeros((0, 2)), np.array(7), np.arange(6)[::-1], np.ones((2, 3), ">f8"), [True, False]):
+        state = graphc.state("s", value)
+        assert state.array.size == 0 or state.array.ctypes.data % 64 == 0
+        assert state.array.flags.carray and state.array.dtype.isnative
+        assert state.shape == np.shape(value) and np.array_equal(state.array, value)
+    linear = nn.Linear(5, 3)
+    assert linear.weight.numpy().ctypes.data % 64 == 0 and not np.shares_memory(linear.weight.array, linear.bias.array)
