@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,8 +16,16 @@ from graphc.runtime import driving
 from graphc.training import TrainStep
 
 
+@pytest.fixture(autouse=True)
+def interrupts() -> Iterator[None]:
+    """As at a terminal; a shell's background processes ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def slow_step(milliseconds: float) -> tuple[TrainStep, dict[str, np.ndarray], nn.Parameter]:
-    """A step that takes about so long and makes the weight less by 1, and data for minutes."""
+    """A step that takes about so long and makes the weight less by 1, and data for 20 seconds."""
     weight = nn.Parameter(np.zeros((), np.float64))
     x = graphc.input("x", (1, 1))
 
@@ -26,7 +35,7 @@ def slow_step(milliseconds: float) -> tuple[TrainStep, dict[str, np.ndarray], nn
         step(x=data["x"][:1])
         return step
 
-    data = {"x": np.ones((1_000_000, 1), np.float32)}
+    data = {"x": np.ones((int(20_000 / milliseconds), 1), np.float32)}
     step = build(10_000)
     start = time.perf_counter()
     step(x=data["x"][:1])
