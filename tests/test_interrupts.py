@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -43,20 +43,28 @@ def slow_step(milliseconds: float) -> tuple[TrainStep, dict[str, np.ndarray], nn
     return build(max(int(milliseconds * 10 / seconds), 1)), data, weight
 
 
-@pytest.mark.parametrize("milliseconds", [0.05, 5.0])
-def test_an_interrupt_is_served_soon(milliseconds):
-    step, data, weight = slow_step(milliseconds)
-    weight.numpy()[...] = 0
+def run_interrupted(step: TrainStep, data: dict[str, np.ndarray], weight: nn.Parameter, meanwhile: Callable[[], None]) -> None:
+    """Run until another thread, which begins `meanwhile` once a step of the run is done, has ended it and interrupts."""
+    before = float(weight.numpy())
 
-    def interrupt() -> None:
-        time.sleep(0.3)
+    def other() -> None:
+        while float(weight.numpy()) == before:
+            time.sleep(0.01)
+        meanwhile()
         signal.raise_signal(signal.SIGINT)
 
-    thread = threading.Thread(target=interrupt)
+    thread = threading.Thread(target=other)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         step.run(data, progress=False)
     thread.join()
+
+
+@pytest.mark.parametrize("milliseconds", [0.05, 5.0])
+def test_an_interrupt_is_served_soon(milliseconds):
+    step, data, weight = slow_step(milliseconds)
+    weight.numpy()[...] = 0
+    run_interrupted(step, data, weight, lambda: time.sleep(0.1))
     done = -float(weight.numpy())
     assert 0 < done < len(data["x"]) and done == int(done)  # whole steps, and not all of them
     step(x=data["x"][:1])  # no lock is held
@@ -69,17 +77,11 @@ def test_other_threads_get_to_read_the_states_meanwhile():
     seen: list[float] = []
 
     def watch() -> None:
-        time.sleep(0.2)
         for _ in range(5):
             seen.append(float(read()))
             time.sleep(0.05)
-        signal.raise_signal(signal.SIGINT)
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        step.run(data, progress=False)
-    thread.join()
+    run_interrupted(step, data, weight, watch)
     assert len(set(seen)) == 5 and seen == sorted(seen, reverse=True)
 
 
